@@ -1,0 +1,5 @@
+"""`python -m code_location.metrics`"""
+
+from code_location.metrics.cli import main
+
+main()

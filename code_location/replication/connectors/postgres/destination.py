@@ -1,0 +1,252 @@
+"""Postgres as a destination: one session is one transaction of the commit protocol."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pyarrow as pa
+
+from code_location.replication.config import Table
+from code_location.replication.connectors.base import Changes, TargetState
+from code_location.replication.connectors.postgres.catalog import look, primary_key_name
+from code_location.replication.connectors.postgres.connection import PostgresConnection, quote
+from code_location.replication.errors import LoadError, PlanError, ReplicationError
+from code_location.replication.plan import Plan, ReadFilter, Strategy
+from code_location.replication.types import postgres_type
+from code_location.replication.windows import Window
+
+# a swap waits this long for readers to leave, lets newcomers pass, and tries again
+_SWAP_LOCK_TIMEOUT = "2s"
+_SWAP_ATTEMPTS = 30
+_SWAP_PAUSE_SECONDS = 0.5
+
+
+class PostgresDestination:
+    """Writes into `schema` of the database at `dsn`, which may hold a password and shows nowhere."""
+
+    def __init__(self, dsn: str, schema: str) -> None:
+        self._dsn = dsn
+        self.schema = schema
+
+    @contextmanager
+    def session(self) -> Iterator[PostgresSession]:
+        connection = PostgresConnection(self._dsn)
+        try:
+            yield PostgresSession(connection, self.schema)
+        finally:
+            # closing rolls back what was not committed
+            connection.close()
+
+
+class PostgresSession:
+    """One transaction at READ COMMITTED."""
+
+    def __init__(self, connection: PostgresConnection, schema: str) -> None:
+        self._connection = connection
+        self._schema = schema
+        self.execute = connection.execute
+        self.commit = connection.commit
+        self.rollback = connection.rollback
+
+    # ---------------------------------------------------------------- lock, then look
+
+    def try_lock(self, table: Table, window: Window | None) -> bool:
+        return all(
+            self.execute(f"SELECT pg_try_advisory_xact_lock{suffix}(hashtextextended($1, 0))", (key,))[0][0]
+            for suffix, key in self._locks(table, window)
+        )
+
+    def lock(self, table: Table, window: Window | None) -> None:
+        for suffix, key in self._locks(table, window):
+            self.execute(f"SELECT pg_advisory_xact_lock{suffix}(hashtextextended($1, 0))", (key,))
+
+    def _locks(self, table: Table, window: Window | None) -> list[tuple[str, str]]:
+        whole = f"replication:{self._schema}.{table.name}"
+        return [("", whole)] if window is None else [("_shared", whole), ("", f"{whole}:{window.key}")]
+
+    def look(self, table: Table) -> TargetState:
+        return look(self._connection, self._schema, table.name)
+
+    # ---------------------------------------------------------------- stage
+
+    def create_stage(self, plan: Plan, schema: pa.Schema) -> None:
+        columns = ", ".join(f"{quote(field.name)} {postgres_type(field)}" for field in schema)
+        # a stage that is dropped before the commit needs no write-ahead log
+        kind = "TABLE" if plan.stages_in_final_table else "UNLOGGED TABLE"
+        self.execute(f"CREATE {kind} {self._stage(plan)} ({columns})")
+
+    def ingest(self, plan: Plan, batches: pa.RecordBatchReader) -> int:
+        return self._connection.ingest(self._schema, self._stage_name(plan), batches)
+
+    # ---------------------------------------------------------------- apply
+
+    def apply(self, plan: Plan, schema: pa.Schema) -> Changes:
+        stage, target = self._stage(plan), self._target(plan.table)
+        columns = ", ".join(quote(name) for name in schema.names)
+        if plan.table.primary_key:
+            keys = ", ".join(quote(name) for name in plan.table.primary_key)
+            self.execute(f"ALTER TABLE {stage} ADD PRIMARY KEY ({keys})")
+        insert = f"INSERT INTO {target} ({columns}) SELECT {columns} FROM {stage}"
+
+        if plan.stages_in_final_table:
+            if partition := plan.table.partition:
+                # a window is deleted by this column; without an index each would scan the whole table
+                self.execute(f"CREATE INDEX ON {stage} ({quote(partition.column)})")
+            return Changes(inserted=self._count(stage))
+        if plan.strategy is Strategy.IN_PLACE:
+            deleted = self._connection.modify(f"DELETE FROM {target}")
+            return Changes(inserted=self._connection.modify(insert), deleted=deleted)
+        if plan.strategy is Strategy.UPSERT:
+            return self._upsert(plan, schema, insert)
+        return self._replace_window(plan, schema, insert)
+
+    def _upsert(self, plan: Plan, schema: pa.Schema, insert: str) -> Changes:
+        keys = ", ".join(quote(name) for name in plan.table.primary_key)
+        values = [quote(name) for name in schema.names if name not in plan.table.primary_key]
+        if values:
+            ours = ", ".join(f"t.{name}" for name in values)
+            theirs = ", ".join(f"EXCLUDED.{name}" for name in values)
+            assignments = ", ".join(f"{name} = EXCLUDED.{name}" for name in values)
+            # a row that arrived before and hasn't changed is left alone
+            action = f"UPDATE SET {assignments} WHERE ({ours}) IS DISTINCT FROM ({theirs})"
+        else:
+            action = "NOTHING"
+        insert = insert.replace(" (", " AS t (", 1)
+        # xmax is 0 in a row version that no transaction has superseded or locked: a fresh insert
+        [(inserted, updated)] = self.execute(
+            f"WITH written AS ({insert} ON CONFLICT ({keys}) DO {action} RETURNING (xmax = 0) AS fresh) "
+            "SELECT count(*) FILTER (WHERE fresh), count(*) FILTER (WHERE NOT fresh) FROM written"
+        )
+        return Changes(inserted=inserted, updated=updated)
+
+    def _replace_window(self, plan: Plan, schema: pa.Schema, insert: str) -> Changes:
+        target, stage = self._target(plan.table), self._stage(plan)
+        inside, bounds = self._predicate(plan.table, [plan.read], schema_types(schema))
+        deleted = self._connection.modify(f"DELETE FROM {target} AS t WHERE {inside}", bounds)
+        if plan.table.primary_key:
+            # a row whose key sits in another window has moved here
+            same_key = " AND ".join(f"t.{quote(k)} = s.{quote(k)}" for k in plan.table.primary_key)
+            deleted += self._connection.modify(
+                f"DELETE FROM {target} AS t USING {stage} AS s WHERE {same_key}"
+            )
+        return Changes(inserted=self._connection.modify(insert), deleted=deleted)
+
+    # ---------------------------------------------------------------- verify, finish
+
+    def count_final(self, plan: Plan, schema: pa.Schema) -> int:
+        if plan.stages_in_final_table:
+            return self._count(self._stage(plan))
+        if plan.strategy is Strategy.UPSERT:
+            keys = ", ".join(quote(name) for name in plan.table.primary_key)
+            columns = ", ".join(quote(name) for name in schema.names)
+            # rows of the target that hold exactly what was staged, compared whole and null-safe
+            ours = ", ".join(f"t.{quote(name)}" for name in schema.names)
+            theirs = ", ".join(f"s.{quote(name)}" for name in schema.names)
+            same = f"({ours}) IS NOT DISTINCT FROM ({theirs})"
+            sql = (
+                f"SELECT count(*) FROM (SELECT {columns} FROM {self._stage(plan)}) AS s "
+                f"JOIN {self._target(plan.table)} AS t USING ({keys}) WHERE {same}"
+            )
+            return int(self.execute(sql)[0][0])
+        reads = [plan.read] if plan.window else [ReadFilter()]
+        inside, bounds = self._predicate(plan.table, reads, schema_types(schema))
+        return int(
+            self.execute(f"SELECT count(*) FROM {self._target(plan.table)} AS t WHERE {inside}", bounds)[0][0]
+        )
+
+    def finish(self, plan: Plan) -> None:
+        if not plan.stages_in_final_table:
+            self.execute(f"DROP TABLE {self._stage(plan)}")
+        if plan.strategy is Strategy.SWAP:
+            self._swap(plan)
+        self.execute(f"ANALYZE {self._target(plan.table)}")
+
+    def _swap(self, plan: Plan) -> None:
+        target = self._target(plan.table)
+        self._lock_for_swap(target)
+        old_key = primary_key_name(self._connection, self._schema, plan.table.name)
+        new_key = primary_key_name(self._connection, self._schema, self._stage_name(plan))
+        self.execute(f"DROP TABLE {target}")
+        self.execute(f"ALTER TABLE {self._stage(plan)} RENAME TO {quote(plan.table.name)}")
+        if new_key:
+            name = old_key or f"{plan.table.name[:40]}_pkey"
+            self.execute(f"ALTER TABLE {target} RENAME CONSTRAINT {quote(new_key)} TO {quote(name)}")
+
+    def _lock_for_swap(self, target: str) -> None:
+        self.execute(f"SET LOCAL lock_timeout = '{_SWAP_LOCK_TIMEOUT}'")
+        for attempt in range(1, _SWAP_ATTEMPTS + 1):
+            self.execute("SAVEPOINT swap")
+            try:
+                self.execute(f"LOCK TABLE {target} IN ACCESS EXCLUSIVE MODE")
+            except ReplicationError as error:
+                if not isinstance(error, LoadError) or not error.transient or attempt == _SWAP_ATTEMPTS:
+                    raise
+                # giving up the place in the queue lets waiting readers through
+                self.execute("ROLLBACK TO SAVEPOINT swap")
+                time.sleep(_SWAP_PAUSE_SECONDS)
+            else:
+                self.execute("RELEASE SAVEPOINT swap")
+                return
+
+    # ---------------------------------------------------------------- counting
+
+    def count(self, table: Table, reads: list[ReadFilter]) -> int:
+        state = self.look(table)
+        if not state.exists:
+            raise PlanError(f"table '{table.name}' isn't in the destination yet", hint="replicate it first")
+        inside, bounds = self._predicate(table, reads, state.columns)
+        return int(
+            self.execute(f"SELECT count(*) FROM {self._target(table)} AS t WHERE {inside}", bounds)[0][0]
+        )
+
+    def _count(self, qualified: str) -> int:
+        return int(self.execute(f"SELECT count(*) FROM {qualified}")[0][0])
+
+    def _predicate(
+        self, table: Table, reads: list[ReadFilter], types: dict[str, str] | Any
+    ) -> tuple[str, tuple[str, ...]]:
+        """A condition on `t` for rows inside any of the filters' windows, and its bound values."""
+        either, bounds = [], []
+        for read in reads:
+            if read.window is None:
+                return "true", ()
+            column = read.window.column
+            for operator, bound in zip(
+                (">=", "<"), read.window.bounds(_arrow_time(types[column])), strict=True
+            ):
+                bounds.append(bound)
+                either.append(f"t.{quote(column)} {operator} ${len(bounds)}::{types[column]}")
+        pairs = [f"({low} AND {high})" for low, high in zip(either[::2], either[1::2], strict=True)]
+        return (" OR ".join(pairs) or "false"), tuple(bounds)
+
+    # ---------------------------------------------------------------- names
+
+    def _target(self, table: Table) -> str:
+        return f"{quote(self._schema)}.{quote(table.name)}"
+
+    def _stage(self, plan: Plan) -> str:
+        return f"{quote(self._schema)}.{quote(self._stage_name(plan))}"
+
+    def _stage_name(self, plan: Plan) -> str:
+        if plan.strategy is Strategy.CREATE:
+            return plan.table.name
+        what = f"{plan.table.name}\0{plan.window.key if plan.window else ''}"
+        return f"_replication_stage_{hashlib.sha256(what.encode()).hexdigest()[:12]}"
+
+
+def schema_types(schema: pa.Schema) -> dict[str, str]:
+    return {field.name: postgres_type(field) for field in schema}
+
+
+def _arrow_time(type_name: str) -> pa.DataType:
+    if type_name == "date":
+        return pa.date32()
+    if type_name.startswith("timestamp"):
+        return pa.timestamp("us", "UTC" if "with time zone" in type_name else None)
+    raise PlanError(
+        f"the partition column is of type {type_name}", hint="partition by a date or timestamp column"
+    )

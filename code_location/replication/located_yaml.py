@@ -1,0 +1,91 @@
+"""YAML that remembers where each value stood, so that errors can name line and column."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from code_location.replication.errors import ConfigError, Problem
+
+Location = tuple[str | int, ...]
+
+
+@dataclass
+class LocatedYaml:
+    """A parsed document.
+
+    `data` is plain Python; `marks` maps the path of every key and list item, such as
+    ("tables", 0, "name"), to its (line, column), counted from 1.
+    """
+
+    path: str
+    data: Any
+    marks: dict[Location, tuple[int, int]] = field(default_factory=dict)
+
+    def problem(self, location: Location, message: str) -> Problem:
+        """Places a message at a location, or at its nearest ancestor that stands in the file."""
+        while location and location not in self.marks:
+            location = location[:-1]
+        line, column = self.marks.get(location, (1, 1))
+        return Problem(self.path, line, column, message)
+
+
+def parse(path: Path, text: str) -> LocatedYaml:
+    """Parses one YAML document with safe tags only.
+
+    Raises ConfigError for broken syntax, a duplicate key, or a tag that isn't plain data.
+    """
+    document = LocatedYaml(str(path), None)
+    loader = yaml.SafeLoader(text)
+    try:
+        root = loader.get_single_node()
+        problems: list[Problem] = []
+        if root is not None:
+            document.data = _construct(loader, root, (), document, problems)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+        what = error.problem or error.context or "not valid YAML"
+        raise ConfigError([Problem(str(path), line, column, f"not valid YAML: {what}")]) from None
+    except yaml.YAMLError as error:
+        raise ConfigError([Problem(str(path), 1, 1, f"not valid YAML: {error}")]) from None
+    finally:
+        loader.dispose()
+    if problems:
+        raise ConfigError(problems)
+    return document
+
+
+def _construct(
+    loader: yaml.SafeLoader,
+    node: yaml.Node,
+    location: Location,
+    document: LocatedYaml,
+    problems: list[Problem],
+) -> Any:
+    mark = node.start_mark
+    document.marks.setdefault(location, (mark.line + 1, mark.column + 1))
+    if isinstance(node, yaml.MappingNode):
+        loader.flatten_mapping(node)
+        mapping: dict[Any, Any] = {}
+        # `<<: *anchor` puts the merged keys first; a key of the mapping's own may override those
+        own = {id(key) for key, _ in node.value if key.start_mark.index >= mark.index}
+        seen: dict[Any, bool] = {}
+        for key_node, value_node in node.value:
+            key = loader.construct_object(key_node, deep=True)
+            place = (*location, key if isinstance(key, str | int) else str(key))
+            is_own = id(key_node) in own
+            document.marks[place] = (key_node.start_mark.line + 1, key_node.start_mark.column + 1)
+            if seen.get(key) and is_own:
+                problems.append(document.problem(place, f"the key '{key}' stands here twice"))
+            seen[key] = is_own
+            mapping[key] = _construct(loader, value_node, place, document, problems)
+        return mapping
+    if isinstance(node, yaml.SequenceNode):
+        return [
+            _construct(loader, item, (*location, i), document, problems) for i, item in enumerate(node.value)
+        ]
+    return loader.construct_object(node, deep=True)
