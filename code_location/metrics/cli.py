@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from code_location.deployment import Deployment
 from code_location.metrics.dagster_instance import DagsterSource
 from code_location.metrics.exporter import Exporter, SourceError
 from code_location.metrics.ledger import Destination, LedgerSource
@@ -22,8 +23,8 @@ EXAMPLE_CONFIG = Path(__file__).parents[2] / "examples" / "replication.yaml"
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
-def destinations(config: ReplicationConfig) -> list[Destination]:
-    """The destination schemas that a replication.yaml writes to, as this deployment sees them."""
+def destinations(config: ReplicationConfig, deployment: Deployment) -> list[Destination]:
+    """The destination schemas that this deployment of a replication.yaml writes to."""
 
     def connection_string() -> str:
         try:
@@ -36,7 +37,7 @@ def destinations(config: ReplicationConfig) -> list[Destination]:
     return [
         Destination(
             label="destination",
-            schema=config.connections.destination.schema_or_default,
+            schema=deployment.destination_schema(config.connections.destination.schema_or_default),
             resolve=connection_string,
             tables=tuple(table.name for table in config.tables),
         )
@@ -96,9 +97,10 @@ def main(host: str, port: int, graphql_url: str, interval: float, config: Path) 
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
 
     try:
-        ledgers = [LedgerSource(destination) for destination in destinations(load_config(config))]
-    except ConfigError as error:
+        replication, deployment = load_config(config), Deployment.from_environment()
+    except (ConfigError, ValueError) as error:
         raise click.ClickException(str(error)) from None
+    ledgers = [LedgerSource(destination) for destination in destinations(replication, deployment)]
     dagster = DagsterSource(graphql_url, os.environ.get("DAGSTER_CLOUD_API_TOKEN"))
     exporter = Exporter([*ledgers, dagster], interval)
     try:

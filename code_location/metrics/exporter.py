@@ -154,7 +154,7 @@ class Exporter(Collector):
         for loop in self._loops:
             loop.start()
 
-    def stop(self, timeout: float = 1.0) -> None:
+    def stop(self, timeout: float = 0.5) -> None:
         """Asks all threads to end and waits at most `timeout` seconds for them."""
         self._stop.set()
         deadline = time.monotonic() + timeout

@@ -234,7 +234,7 @@ class _Attempt:
             table_name=table.name,
             window_key=window.key if window else None,
             mode="window" if window else "full_refresh" if self.request.full_refresh else table.mode,
-            strategy=plan.strategy,
+            strategy=plan.strategy.value,
             rows_read=self._rows,
             rows_inserted=changes.inserted,
             rows_updated=changes.updated,

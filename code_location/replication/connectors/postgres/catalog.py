@@ -17,7 +17,7 @@ _COLUMNS = """
 """
 
 _UNIQUE_KEYS = """
-    SELECT (SELECT string_agg(a.attname, chr(0x1f)) FROM pg_attribute a
+    SELECT (SELECT string_agg(a.attname, chr(31)) FROM pg_attribute a
             WHERE a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey::int2[]))
     FROM pg_index i
     WHERE i.indrelid = $1::oid AND i.indisunique AND i.indisvalid AND i.indimmediate

@@ -58,8 +58,14 @@ class PostgresConnection:
 
     def modify(self, sql: str, parameters: tuple[Any, ...] = ()) -> int:
         """Runs an INSERT, UPDATE or DELETE and gives the number of rows it touched."""
+        if parameters:  # the driver counts only statements without parameters
+            return int(
+                self.execute(f"WITH touched AS ({sql} RETURNING 1) SELECT count(*) FROM touched", parameters)[
+                    0
+                ][0]
+            )
         with self._translated(), self._connection.cursor() as cursor:
-            cursor.execute(sql, parameters or None)
+            cursor.execute(sql)
             return int(cursor.rowcount)
 
     def ingest(self, schema: str, table: str, batches: pa.RecordBatchReader) -> int:

@@ -1,0 +1,62 @@
+# `make` lists the targets. Needs make and Python 3.11, 3.12 or 3.13, nothing else.
+
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
+	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null \
+	&& echo $$p && break; done)
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+# the version that the lock was made with
+UV := uv==0.13.8
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up test test-crash test-compose benchmark lint format lock clean
+
+help: ## list the targets
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
+
+setup: $(INSTALLED) ## make the environment in .venv from the lock
+
+$(INSTALLED): requirements-dev.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "No Python 3.11, 3.12 or 3.13 found. Install one, or name it: make $(MAKECMDGOALS) PYTHON=/path/to/python"; exit 1; }
+	@echo "Making the environment in .venv with $(PYTHON) (about a minute)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || { echo "This Python can't make environments; on Debian and Ubuntu: apt install python3-venv"; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(UV)
+	@$(BIN)/uv pip sync --quiet --require-hashes --python $(BIN)/python requirements-dev.lock
+	@$(BIN)/uv pip install --quiet --no-deps --python $(BIN)/python --editable .
+	@touch $@
+
+demo: $(INSTALLED) ## replicate an example and real data through Dagster, compare both sides, stop
+	@$(BIN)/python -m deploy.local.demo
+
+up: $(INSTALLED) ## the same, left running with the UI, until Ctrl-C
+	@$(BIN)/python -m deploy.local.demo --keep
+
+test: $(INSTALLED) ## the tests, with a Postgres of their own
+	@$(BIN)/pytest
+
+test-crash: $(INSTALLED) ## kill processes and servers at every point of the commit protocol (minutes)
+	@$(BIN)/pytest -m crash
+
+test-compose: $(INSTALLED) ## build the image, bring the compose project up and replicate inside (needs Docker)
+	@$(BIN)/pytest -m compose
+
+benchmark: $(INSTALLED) ## 5 million rows against psql's \copy, side by side; writes docs/benchmarks.md
+	@$(BIN)/python -m benchmarks.load
+
+lint: $(INSTALLED) ## ruff and mypy --strict
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+
+format: $(INSTALLED) ## format the code
+	@$(BIN)/ruff check --fix
+	@$(BIN)/ruff format
+
+lock: $(INSTALLED) ## resolve pyproject.toml into the lock files anew
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+		--extra service --output-file requirements.lock pyproject.toml
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+		--all-extras --constraints requirements.lock --output-file requirements-dev.lock pyproject.toml
+
+clean: ## remove the environment and what the demo left
+	rm -rf .venv .demo

@@ -1,0 +1,11 @@
+"""What the gRPC server serves: the replication.yaml that REPLICATION_CONFIG names, as Dagster definitions."""
+
+import os
+from pathlib import Path
+
+from code_location.orchestration.build import build_replication_defs
+from code_location.orchestration.project import ReplicationProject
+
+_EXAMPLE = Path(__file__).parent.parent / "examples" / "replication.yaml"
+
+defs = build_replication_defs(ReplicationProject(os.environ.get("REPLICATION_CONFIG") or _EXAMPLE))

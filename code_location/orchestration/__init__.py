@@ -1,0 +1,1 @@
+"""Dagster's side: tables as assets, with partitions, checks, schedules and sensors."""

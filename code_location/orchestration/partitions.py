@@ -1,0 +1,28 @@
+"""Partition keys of Dagster and windows of the engine."""
+
+from __future__ import annotations
+
+from datetime import datetime, time
+
+from dagster import AssetExecutionContext, DailyPartitionsDefinition, PartitionsDefinition
+
+from code_location.replication import Table, Window, window_of
+
+
+def partitions_def_of(table: Table) -> PartitionsDefinition | None:
+    """Dagster's definition of a table's partitions; its keys are the engine's window keys."""
+    partition = table.partition
+    if partition is None:
+        return None
+    return DailyPartitionsDefinition(
+        start_date=datetime.combine(partition.start, time()),
+        end_date=datetime.combine(partition.end, time()) if partition.end else None,
+        timezone=partition.timezone,
+    )
+
+
+def windows_of(context: AssetExecutionContext, table: Table) -> list[Window | None]:
+    """What a run is to load of a table: the windows of its partition keys, or [None] for the whole table."""
+    if table.partition is None or not (context.has_partition_key or context.has_partition_key_range):
+        return [None]
+    return [window_of(table, key) for key in context.partition_keys]

@@ -1,0 +1,45 @@
+"""A replication.yaml in one deployment."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+
+from code_location.deployment import Deployment
+from code_location.replication import ReplicationConfig, Table, load_config
+
+
+class ReplicationProject:
+    """Names a replication.yaml and loads it when first needed, once.
+
+    Args:
+        path: The replication.yaml.
+        deployment: Where the code runs; read from the environment by default. A branch deployment
+            writes to a schema of its own.
+    """
+
+    def __init__(self, path: str | Path, deployment: Deployment | None = None) -> None:
+        self.path = Path(path)
+        self.deployment = deployment or Deployment.from_environment()
+
+    @cached_property
+    def config(self) -> ReplicationConfig:
+        """The checked configuration, destination schema and all. Opens no connection and needs no secret.
+
+        Raises ConfigError with every problem of the file, each with its line.
+        """
+        config = load_config(self.path)
+        base = config.connections.destination.schema_or_default
+        return config.with_destination_schema(self.deployment.destination_schema(base))
+
+    def tables(self, select: list[str] | None = None, exclude: list[str] | None = None) -> list[Table]:
+        """The tables in the file's order, or those named by `select`, less those named by `exclude`.
+
+        Raises ConfigError for a name that isn't there.
+        """
+        chosen = {self.config.table(name).name for name in select or [t.name for t in self.config.tables]}
+        chosen -= {self.config.table(name).name for name in exclude or []}
+        return [table for table in self.config.tables if table.name in chosen]
+
+    def __repr__(self) -> str:
+        return f"ReplicationProject({str(self.path)!r})"

@@ -1,0 +1,62 @@
+"""From a table to its asset. Subclass `ReplicationTranslator` to change keys, groups, owners, anything."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from dagster import AssetKey, AssetSpec
+
+from code_location.orchestration.partitions import partitions_def_of
+from code_location.orchestration.project import ReplicationProject
+from code_location.replication import Table
+
+
+@dataclass(frozen=True)
+class ReplicationTableData:
+    """What a translator gets: one table of one project, in the project's deployment."""
+
+    table: Table
+    project: ReplicationProject
+
+
+class ReplicationTranslator:
+    """The defaults: a table `users` becomes the asset `users`, downstream of the external asset `source/users`."""
+
+    def get_asset_spec(self, data: ReplicationTableData) -> AssetSpec:
+        """The asset that a table is replicated to."""
+        table, config = data.table, data.project.config
+        destination = config.connections.destination
+        return AssetSpec(
+            key=AssetKey([table.name]),
+            deps=[self.get_source_asset_spec(data).key],
+            group_name="replication",
+            kinds={destination.type, "table"},
+            description=f"Table {table.name}, replicated from {config.connections.source.type} "
+            f"({_how(table)}) into schema {destination.schema_or_default}.",
+            metadata={"dagster/table_name": f"{destination.schema_or_default}.{table.name}"},
+            # a table is stale when its own entry changes, not when another one's does
+            code_version=hashlib.sha256(table.model_dump_json().encode()).hexdigest()[:12],
+            partitions_def=partitions_def_of(table),
+        )
+
+    def get_source_asset_spec(self, data: ReplicationTableData) -> AssetSpec:
+        """The external asset that stands for the table in the source."""
+        source = data.project.config.connections.source
+        return AssetSpec(
+            key=AssetKey(["source", data.table.name]),
+            group_name="source",
+            kinds={source.type, "table"},
+            description=f"Table {data.table.name} in the source, which somebody else keeps.",
+            metadata={"dagster/table_name": f"{source.schema_or_default}.{data.table.name}"},
+        )
+
+
+def _how(table: Table) -> str:
+    if table.partition:
+        return "a window a day"
+    if table.mode == "merge":
+        return f"merged by {', '.join(table.primary_key)}" + (
+            f", new since the last {table.cursor}" if table.cursor else ""
+        )
+    return "in full"

@@ -1,0 +1,1 @@
+"""What an operator copies or starts to run the service."""

@@ -1,0 +1,1 @@
+"""Everything on one machine and without containers: Postgres, Dagster's services, the exporter."""

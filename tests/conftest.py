@@ -1,0 +1,48 @@
+"""Fixtures that every test may use: one Postgres server a session, one empty database a test."""
+
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from deploy.local.postgres import PostgresCluster, PostgresServer
+from deploy.local.postgres_binaries import PostgresNotFoundError, find_postgres
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--postgres-dsn",
+        metavar="URL",
+        help="use this server (postgresql://superuser:password@host:port/postgres) instead of starting one",
+    )
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    if dsn := config.getoption("--postgres-dsn"):
+        server = PostgresServer(dsn)
+        with server.connect() as connection:
+            version = connection.execute("SHOW server_version").fetchone()
+        return f"postgres: {version[0] if version else '?'} at {server.host}:{server.port}"
+    try:
+        binaries = find_postgres()
+    except PostgresNotFoundError as error:
+        return f"postgres: {error}"
+    return f"postgres: {binaries.version} from {binaries.folder}"
+
+
+@pytest.fixture(scope="session")
+def postgres(request: pytest.FixtureRequest) -> Iterator[PostgresServer]:
+    """A server shared by all tests. Tests that stop or kill one make their own PostgresCluster."""
+    if dsn := request.config.getoption("--postgres-dsn"):
+        yield PostgresServer(dsn)
+    else:
+        with PostgresCluster(durable=False) as cluster:
+            yield cluster
+
+
+@pytest.fixture
+def dsn(postgres: PostgresServer) -> Iterator[str]:
+    """DSN of a fresh, empty database, dropped after the test whoever is still connected."""
+    name = f"test_{uuid.uuid4().hex}"
+    yield postgres.create_database(name, template="template0")
+    postgres.drop_database(name)

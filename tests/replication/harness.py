@@ -1,0 +1,153 @@
+"""A source, a destination schema and a configuration for one test: real files, a real server."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import psycopg
+
+from code_location.replication import (
+    LoadRequest,
+    LoadResult,
+    Progress,
+    ReplicationConfig,
+    load_config,
+    window_of,
+)
+from code_location.replication.transfer import RetryPolicy, load
+
+Row = tuple[Any, ...]
+
+
+@dataclass
+class Lab:
+    """`folder` holds source.duckdb and replication.yaml; `schema` of the database at `dsn` is ours alone."""
+
+    folder: Path
+    dsn: str
+    schema: str = "public"
+    tables: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def source(self) -> Path:
+        return self.folder / "source.duckdb"
+
+    def duck(self, *statements: str) -> list[Row]:
+        """Runs statements in the source and lets go of the file; gives the last one's rows."""
+        with duckdb.connect(str(self.source)) as connection:
+            connection.execute("SET TimeZone = 'UTC'")
+            for statement in statements:
+                connection.execute(statement)
+            return connection.fetchall()
+
+    def pg(self, statement: str, *values: Any) -> list[Row]:
+        """Runs one statement in the destination, committed. `{s}` stands for the schema."""
+        with self.connect() as connection:
+            cursor = connection.execute(self.here(statement), values or None)
+            return cursor.fetchall() if cursor.description else []
+
+    def here(self, statement: str) -> str:
+        return statement.replace("{s}", '"' + self.schema.replace('"', '""') + '"')
+
+    @contextmanager
+    def connect(self, **options: Any) -> Iterator[psycopg.Connection[Row]]:
+        """To the destination; times come in UTC."""
+        options = {"autocommit": True, **options}
+        with psycopg.connect(self.dsn, options="-c TimeZone=UTC", **options) as connection:
+            yield connection
+
+    def config(self, *tables: dict[str, Any], **connections: Any) -> ReplicationConfig:
+        """Loads a replication.yaml of these tables; `source` and `destination` replace connection strings."""
+        where = {
+            "source": {"type": "duckdb", "connection": str(connections.get("source", "source.duckdb"))},
+            "destination": {
+                "type": "postgres",
+                "connection": connections.get("destination", self.dsn),
+                "schema": self.schema,
+            },
+        }
+        document = {"connections": where, "tables": list(tables)}
+        path = self.folder / "replication.yaml"
+        # JSON is YAML; dates are strings in it, and the models read those as well
+        path.write_text(json.dumps(document, default=date.isoformat))
+        return load_config(path)
+
+    def load(self, table: dict[str, Any], key: str | None = None, **options: Any) -> LoadResult:
+        """Loads a table, or the window `key` of it, as this thread. Options go to LoadRequest or to load()."""
+        config = self.config(table) if "config" not in options else options.pop("config")
+        model = config.table(table["name"])
+        mine = {k: options.pop(k) for k in ("full_refresh", "load_id") if k in options}
+        request = LoadRequest(model, window_of(model, key) if key else None, **mine)
+        return load(config, request, retry=options.pop("retry", RetryPolicy(1)), **options)
+
+    def rows(self, table: str, order: str = "1") -> list[Row]:
+        """All rows of a destination table."""
+        return self.pg(f'SELECT * FROM {{s}}."{table}" ORDER BY {order}')
+
+    def ledger(self, columns: str = "*") -> list[Row]:
+        return self.pg(f"SELECT {columns} FROM {{s}}._replication_loads ORDER BY committed_at")
+
+    def leftovers(self) -> list[str]:
+        """Tables that only a load under way may have."""
+        return [
+            name
+            for (name,) in self.pg(
+                "SELECT relname FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace "
+                "WHERE nspname = %s AND relkind = 'r' AND relname LIKE '\\_replication\\_stage%%'",
+                self.schema,
+            )
+        ]
+
+    def same(self, table: str) -> bool:
+        """Whether both sides hold the same rows, for columns that both drivers show alike."""
+        return sorted(self.duck(f'SELECT * FROM "{table}"'), key=repr) == sorted(self.rows(table), key=repr)
+
+
+class Stopwatch:
+    """Collects what a load reports."""
+
+    def __init__(self) -> None:
+        self.seen: list[Progress] = []
+
+    def __call__(self, progress: Progress) -> None:
+        self.seen.append(progress)
+
+    @property
+    def phases(self) -> list[str]:
+        return [str(p.phase) for p in self.seen]
+
+
+class Background:
+    """A callable in a thread; `join` gives what it returned or raises what it raised."""
+
+    def __init__(self, call: Any) -> None:
+        self._result: Any = None
+        self._error: BaseException | None = None
+
+        def run() -> None:
+            try:
+                self._result = call()
+            except BaseException as error:
+                self._error = error
+
+        self._thread = threading.Thread(target=run, daemon=True)
+        self._thread.start()
+
+    @property
+    def running(self) -> bool:
+        return self._thread.is_alive()
+
+    def join(self, timeout: float = 30) -> Any:
+        self._thread.join(timeout)
+        assert not self.running, "still running"
+        if self._error:
+            raise self._error
+        return self._result

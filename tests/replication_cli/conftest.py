@@ -1,0 +1,97 @@
+"""A folder with a replication.yaml and its source, and the installed command run inside it."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import psycopg
+import pytest
+
+COMMAND = Path(sys.executable).parent / "replicate"
+
+SOURCE = """
+CREATE TABLE users AS
+    SELECT i::INTEGER AS id, 'user ' || i AS name, TIMESTAMP '2024-01-01' + INTERVAL (i) HOUR AS updated_at
+    FROM range(1, 101) t(i);
+CREATE TABLE activity AS
+    SELECT i::BIGINT AS id, TIMESTAMP '2024-03-01' + INTERVAL (i) HOUR AS happened_at FROM range(0, 96) t(i);
+"""
+
+YAML = """
+connections:
+  source: {type: duckdb, connection: source.duckdb}
+  destination: {type: postgres, connection: "${DESTINATION}", schema: target}
+tables:
+  - {name: users, primary_key: id, mode: merge, cursor: updated_at}
+  - {name: activity, primary_key: id, partition: {by: day, column: happened_at, start: 2024-03-01, end: 2024-03-05}}
+"""
+
+
+@dataclass(frozen=True)
+class Ended:
+    code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """What --json printed."""
+        return [json.loads(line) for line in self.stdout.splitlines()]
+
+    def row(self, table: str) -> list[str]:
+        """The cells of a table's row in what was printed."""
+        [line] = [line for line in self.stdout.splitlines() if line.strip().startswith(table + " ")]
+        return re.split(r"\s{2,}", line.strip())
+
+
+@dataclass(frozen=True)
+class Project:
+    folder: Path
+    dsn: str
+
+    def write(self, yaml: str, name: str = "replication.yaml") -> Path:
+        path = self.folder / name
+        path.write_text(yaml)
+        return path
+
+    def source(self, sql: str) -> None:
+        with duckdb.connect(str(self.folder / "source.duckdb")) as connection:
+            connection.execute(sql)
+
+    def start(self, *arguments: str | Path, **environment: str) -> subprocess.Popen[str]:
+        inherited = {k: v for k, v in os.environ.items() if k != "REPLICATION_CONFIG"}
+        return subprocess.Popen(
+            [COMMAND, *arguments],
+            cwd=self.folder,
+            env={**inherited, "DESTINATION": self.dsn, **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            # a test run in the background is started with Ctrl-C ignored
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL) and None,
+        )
+
+    def run(self, *arguments: str | Path, **environment: str) -> Ended:
+        process = self.start(*arguments, **environment)
+        stdout, stderr = process.communicate(timeout=60)
+        assert "Traceback" not in stderr, stderr
+        return Ended(process.returncode, stdout, stderr)
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        with psycopg.connect(self.dsn) as connection:
+            return connection.execute(sql).fetchall()
+
+
+@pytest.fixture
+def project(tmp_path: Path, dsn: str) -> Project:
+    project = Project(tmp_path, dsn)
+    project.write(YAML)
+    project.source(SOURCE)
+    return project

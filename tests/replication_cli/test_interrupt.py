@@ -1,0 +1,77 @@
+"""Ctrl-C in the middle of a load."""
+
+import json
+import signal
+
+import psycopg
+import pytest
+
+BIG = """
+CREATE TABLE big AS
+    SELECT i AS id, 'row number ' || i AS a, i * 1.5 AS b, i % 1000 AS c, 'again ' || i AS d FROM range(4000000) t(i)
+"""
+
+
+@pytest.fixture
+def with_big_table(project):
+    project.source(BIG)
+    path = project.folder / "replication.yaml"
+    project.write(path.read_text() + "  - {name: big, primary_key: id}\n")
+    return project
+
+
+def until(process, wanted):
+    for line in process.stdout:
+        event = json.loads(line)
+        if wanted(event):
+            return
+    raise AssertionError(f"it ended first: {process.stderr.read()}")
+
+
+def test_rolls_back_and_says_what_stands(with_big_table):
+    project = with_big_table
+    process = project.start("run", "--table", "users", "--table", "big", "--concurrency", "1", "--json")
+    until(process, lambda e: e["event"] == "progress" and e["table"] == "big" and e["rows"] > 0)
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=20)
+
+    assert process.returncode == 130
+    assert "Traceback" not in stderr
+    assert "rolling back" in stderr
+    *_, ended, interrupted = [json.loads(line) for line in stdout.splitlines()]
+    assert ended == {"event": "ended", "loaded": 1, "failed": 0, "interrupted": True}
+    assert interrupted == {
+        "event": "interrupted",
+        "committed": ["users"],
+        "not_committed": ["big"],
+        "unknown": [],
+    }
+    assert project.query("SELECT to_regclass('target.big'), count(*) FROM target.users") == [(None, 100)]
+    assert project.query("SELECT table_name FROM target._replication_loads") == [("users",)]
+
+
+def test_says_it_in_words_too(with_big_table):
+    project = with_big_table
+    process = project.start("run", "--table", "big")
+    with psycopg.connect(project.dsn, autocommit=True) as connection:
+        while not connection.execute("SELECT 1 FROM pg_stat_progress_copy WHERE tuples_processed > 0").fetchall():
+            assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "not committed, nothing of it changed: big" in stderr
+
+
+def test_the_second_one_leaves_at_once(project):
+    """Here behind a lock that somebody else holds, so that the first has to wait."""
+    with psycopg.connect(project.dsn) as holder:
+        holder.execute("SELECT pg_advisory_xact_lock(hashtextextended('replication:target.users', 0))")
+        process = project.start("run", "--table", "users", "--json")
+        until(process, lambda e: e["event"] == "progress" and e["phase"] == "waiting")
+        process.send_signal(signal.SIGINT)
+        assert "interrupted" in process.stderr.readline() + process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=5)
+        assert process.returncode == 130
+        assert "left at once" in stderr
+    assert project.run("run", "--table", "users").code == 0
