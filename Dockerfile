@@ -10,7 +10,7 @@ ARG BASE_IMAGE=python:3.13-slim
 FROM ${BASE_IMAGE} AS tools
 ARG UV_VERSION=0.13.8
 RUN pip install --no-cache-dir uv==${UV_VERSION}
-ENV UV_LINK_MODE=copy
+ENV UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never
 
 FROM tools AS dependencies
 COPY requirements.lock /tmp/

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import psycopg2  # type: ignore[import-untyped, unused-ignore]
+import psycopg2
 from psycopg2 import errors, sql
-from psycopg2.extensions import parse_dsn  # type: ignore[import-untyped, unused-ignore]
+from psycopg2.extensions import parse_dsn
 
 from code_location.metrics.exporter import Family, Reading, SourceError
 

@@ -108,7 +108,7 @@ class ReplicationConfig(_Model):
     """A whole replication.yaml. Made by `load_config`, which alone knows where things stand in the file."""
 
     connections: Connections
-    tables: tuple[Table, ...] = Field(min_length=1)
+    tables: tuple[Table, ...]
     _document: LocatedYaml = PrivateAttr()
 
     @property
@@ -174,42 +174,56 @@ def load_config(path: str | Path, environment: Mapping[str, str] | None = None) 
     if not isinstance(document.data, dict):
         raise ConfigError([document.problem((), "expected 'connections' and 'tables' at the top")])
 
-    problems: list[Problem] = []
+    problems = list(document.problems)
     data = _interpolated(document.data, (), environment, document, problems)
     config = None
     try:
         config = ReplicationConfig.model_validate(data)
     except ValidationError as error:
-        problems += [
+        # what has a problem already is not worth a second one that follows from it
+        known = {(p.line, p.column) for p in problems}
+        explained = (
             _explained(document, tuple(e["loc"]), e["type"], e["msg"], e.get("ctx", {}))
             for e in error.errors()
-        ]
-    if config is not None:
-        problems += _across_tables(config, document)
+        )
+        problems += [p for p in explained if (p.line, p.column) not in known]
+    problems += _across_tables(data, document)
     if problems or config is None:
         raise ConfigError(problems)
     config._document = document
     return config
 
 
-def _across_tables(config: ReplicationConfig, document: LocatedYaml) -> list[Problem]:
+def _across_tables(data: dict[Any, Any], document: LocatedYaml) -> list[Problem]:
+    """What no model sees by itself. Works on plain data, so that it is found beside the models' problems."""
     problems = []
     first: dict[str, int] = {}
-    for i, table in enumerate(config.tables):
-        if table.name in first:
-            line = document.problem(("tables", first[table.name], "name"), "").line
-            message = f"table '{table.name}' is listed already in line {line}"
-            problems.append(document.problem(("tables", i, "name"), message))
-        first.setdefault(table.name, i)
-    source, destination = config.connections.source, config.connections.destination
-    if source.type != "duckdb":
-        location: Location = ("connections", "source", "type")
-        problems.append(document.problem(location, f"'{source.type}' can't be read from yet, only 'duckdb'"))
-    if destination.type != "postgres":
-        location = ("connections", "destination", "type")
-        problems.append(
-            document.problem(location, f"'{destination.type}' can't be written to yet, only 'postgres'")
-        )
+    tables = data.get("tables")
+    if tables == []:
+        problems.append(document.problem(("tables",), "there is no table to copy here"))
+    for i, table in enumerate(tables if isinstance(tables, list) else ()):
+        name = table.get("name") if isinstance(table, dict) else None
+        if not isinstance(name, str):
+            continue
+        location: Location = ("tables", i, "name")
+        if name in first:
+            line = document.problem(("tables", first[name], "name"), "").line
+            problems.append(document.problem(location, f"table '{name}' is listed already in line {line}"))
+        if name.startswith("_replication_"):
+            message = "names that start with '_replication_' belong to the ledger and its helpers"
+            problems.append(document.problem(location, message))
+        first.setdefault(name, i)
+    connections = data.get("connections")
+    for role, supported, what in (
+        ("source", "duckdb", "read from"),
+        ("destination", "postgres", "written to"),
+    ):
+        connection = connections.get(role) if isinstance(connections, dict) else None
+        kind = connection.get("type") if isinstance(connection, dict) else None
+        if kind in get_args(Connection.model_fields["type"].annotation) and kind != supported:
+            location = ("connections", role, "type")
+            message = f"'{kind}' can't be {what} yet, only '{supported}'"
+            problems.append(document.problem(location, message))
     return problems
 
 
@@ -248,17 +262,38 @@ def _unset(missing: KeyError) -> str:
 def _explained(
     document: LocatedYaml, location: Location, kind: str, message: str, context: Mapping[str, Any]
 ) -> Problem:
-    last = location[-1] if location else ""
+    # an item of a list goes by the list's name
+    last = next((part for part in reversed(location) if isinstance(part, str)), "the file")
     if kind == "extra_forbidden":
         options = _options_at(location[:-1])
-        return document.problem(location, f"unknown option '{last}'{_nearest(str(last), options)}")
+        return document.problem(location, f"unknown option '{last}'{_nearest(last, options)}")
     if kind == "missing":
         return document.problem(location[:-1], f"'{last}' is missing")
     if kind == "literal_error":
         return document.problem(location, f"'{last}' must be {context['expected']}")
     if kind == "value_error":
         return document.problem(location, str(context["error"]))
+    if kind == "invalid_key":
+        return document.problem(location, f"a key must be text, not {location[-1]}")
+    if kind in _EXPECTED:
+        what = f"'{last}'" if last == location[-1] else f"an item of '{last}'"
+        return document.problem(location, f"{what} must be {_EXPECTED[kind]}")
     return document.problem(location, f"'{last}': {message[0].lower()}{message[1:]}")
+
+
+# pydantic's kinds of errors in the words of a YAML file
+_EXPECTED = {
+    "tuple_type": "a list",
+    "model_type": "a mapping of options",
+    "string_type": "text",
+    "string_too_short": "given",
+    "bool_parsing": "true or false",
+    "bool_type": "true or false",
+    "date_parsing": "a date, such as 2024-03-01",
+    "date_type": "a date, such as 2024-03-01",
+    "date_from_datetime_parsing": "a date, such as 2024-03-01",
+    "date_from_datetime_inexact": "a date, without a time of day",
+}
 
 
 def _options_at(location: Location) -> list[str]:

@@ -105,6 +105,11 @@ class Ledger:
             )
         self._session.commit()
 
+    def now(self) -> datetime:
+        """The server's clock, which all times in the ledger come from."""
+        now: datetime = self._session.execute("SELECT clock_timestamp()")[0][0]
+        return now
+
     def find(self, load_id: UUID) -> LedgerEntry | None:
         """The entry of a load, if it is committed."""
         return next(iter(self._select("WHERE load_id = $1::uuid", (str(load_id),))), None)

@@ -18,12 +18,14 @@ class LocatedYaml:
     """A parsed document.
 
     `data` is plain Python; `marks` maps the path of every key and list item, such as
-    ("tables", 0, "name"), to its (line, column), counted from 1.
+    ("tables", 0, "name"), to its (line, column), counted from 1. `problems` are those that leave the rest
+    readable: a key that stands twice, a date that doesn't exist.
     """
 
     path: str
     data: Any
     marks: dict[Location, tuple[int, int]] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
 
     def problem(self, location: Location, message: str) -> Problem:
         """Places a message at a location, or at its nearest ancestor that stands in the file."""
@@ -36,36 +38,30 @@ class LocatedYaml:
 def parse(path: Path, text: str) -> LocatedYaml:
     """Parses one YAML document with safe tags only.
 
-    Raises ConfigError for broken syntax, a duplicate key, or a tag that isn't plain data.
+    Raises ConfigError for broken syntax or a tag that isn't plain data.
     """
     document = LocatedYaml(str(path), None)
-    loader = yaml.SafeLoader(text)
     try:
+        loader = yaml.SafeLoader(text)
         root = loader.get_single_node()
-        problems: list[Problem] = []
         if root is not None:
-            document.data = _construct(loader, root, (), document, problems)
+            document.data = _construct(loader, root, (), document)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         what = error.problem or error.context or "not valid YAML"
         raise ConfigError([Problem(str(path), line, column, f"not valid YAML: {what}")]) from None
-    except yaml.YAMLError as error:
-        raise ConfigError([Problem(str(path), 1, 1, f"not valid YAML: {error}")]) from None
-    finally:
-        loader.dispose()
-    if problems:
-        raise ConfigError(problems)
+    except yaml.reader.ReaderError as error:  # raised before anything is parsed, with an offset only
+        before = text[: error.position]
+        line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+        what = f"not valid YAML: the character U+{ord(text[error.position]):04X} is not allowed"
+        raise ConfigError([Problem(str(path), line, column, what)]) from None
+    except RecursionError:  # also from an anchor that holds itself
+        raise ConfigError([Problem(str(path), 1, 1, "not valid YAML: nested too deeply")]) from None
     return document
 
 
-def _construct(
-    loader: yaml.SafeLoader,
-    node: yaml.Node,
-    location: Location,
-    document: LocatedYaml,
-    problems: list[Problem],
-) -> Any:
+def _construct(loader: yaml.SafeLoader, node: yaml.Node, location: Location, document: LocatedYaml) -> Any:
     mark = node.start_mark
     document.marks.setdefault(location, (mark.line + 1, mark.column + 1))
     if isinstance(node, yaml.MappingNode):
@@ -75,17 +71,26 @@ def _construct(
         own = {id(key) for key, _ in node.value if key.start_mark.index >= mark.index}
         seen: dict[Any, bool] = {}
         for key_node, value_node in node.value:
-            key = loader.construct_object(key_node, deep=True)
+            plain = isinstance(key_node, yaml.ScalarNode)
+            key = _scalar(loader, key_node, location, document) if plain else "a list or mapping"
             place = (*location, key if isinstance(key, str | int) else str(key))
             is_own = id(key_node) in own
             document.marks[place] = (key_node.start_mark.line + 1, key_node.start_mark.column + 1)
             if seen.get(key) and is_own:
-                problems.append(document.problem(place, f"the key '{key}' stands here twice"))
+                document.problems.append(document.problem(place, f"the key '{key}' stands here twice"))
             seen[key] = is_own
-            mapping[key] = _construct(loader, value_node, place, document, problems)
+            mapping[key] = _construct(loader, value_node, place, document)
         return mapping
     if isinstance(node, yaml.SequenceNode):
-        return [
-            _construct(loader, item, (*location, i), document, problems) for i, item in enumerate(node.value)
-        ]
-    return loader.construct_object(node, deep=True)
+        return [_construct(loader, item, (*location, i), document) for i, item in enumerate(node.value)]
+    return _scalar(loader, node, location, document)
+
+
+def _scalar(loader: yaml.SafeLoader, node: yaml.Node, location: Location, document: LocatedYaml) -> Any:
+    try:
+        return loader.construct_object(node, deep=True)
+    except yaml.YAMLError:
+        raise
+    except Exception as error:  # PyYAML passes on whatever it runs into, such as the date 2024-02-30
+        document.problems.append(document.problem(location, f"'{node.value}' can't be read: {error}"))
+        return None

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from uuid import UUID, uuid4
 
@@ -173,10 +173,10 @@ class _Attempt:
 
     def run(self) -> LoadResult:
         self.tell(Phase.CONNECTING)
-        started_at = datetime.now(UTC)
         with self._destination.session() as session:
             ledger = Ledger(session, self._destination.schema)
             ledger.ensure()
+            started_at = ledger.now()
             self._lock(session)
             self.tell(Phase.LOCKED)
             if entry := ledger.find(self.request.load_id):

@@ -16,7 +16,7 @@ from code_location.replication.errors import UnsupportedType
 # DuckDB type -> the expression that reads it, in a form whose Arrow type Postgres can take exactly.
 # {} is the quoted column. hugeint is cut to 38 digits by a cast that fails loudly beyond them.
 _DUCKDB_READ: tuple[tuple[re.Pattern[str], str], ...] = tuple(
-    (re.compile(pattern), expression)
+    (re.compile(pattern, re.DOTALL), expression)
     for pattern, expression in (
         (r"BOOLEAN", "{}"),
         (r"TINYINT|SMALLINT|INTEGER|BIGINT|UTINYINT|USMALLINT|UINTEGER", "{}"),
@@ -74,9 +74,24 @@ def duckdb_read_expression(table: str, column: str, type_name: str, quoted: str)
     )
 
 
-def can_be_infinite(type_name: str) -> bool:
-    """Whether a DuckDB type knows infinity in a form that doesn't survive the way to Postgres."""
-    return type_name.startswith("TIMESTAMP") or type_name == "DATE"
+# {} is the quoted column. Postgres' calendar begins later than DuckDB's, and its dates end earlier; infinity
+# loses its meaning on the way. Arrow counts an interval's time in nanoseconds and would wrap around.
+_DUCKDB_OUT_OF_RANGE: tuple[tuple[re.Pattern[str], str], ...] = tuple(
+    (re.compile(pattern), condition)
+    for pattern, condition in (
+        (r"DATE", "NOT isfinite({0}) OR {0} < DATE '4714-11-24 (BC)' OR {0} > DATE '5874897-12-31'"),
+        (r"TIMESTAMP.*", "NOT isfinite({0}) OR {0} < '4714-11-24 (BC) 00:00:00'"),
+        (r"INTERVAL", "abs(date_part('hour', {0})) > 2562046"),
+    )
+)
+
+
+def duckdb_out_of_range(type_name: str, quoted: str) -> str | None:
+    """A DuckDB condition for values of a column that can't travel; None when all of its type can."""
+    for pattern, condition in _DUCKDB_OUT_OF_RANGE:
+        if pattern.fullmatch(type_name):
+            return condition.format(quoted)
+    return None
 
 
 def postgres_type(field: pa.Field) -> str:

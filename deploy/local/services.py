@@ -112,8 +112,7 @@ class LocalDagster(DagsterClient):
 
     def __exit__(self, *_: object) -> None:
         while self.services:
-            _, service = self.services.popitem()
-            service.stop()
+            self.services.popitem()[1].stop()
 
     def check(self) -> None:
         """Raises ProcessError if a service has died."""

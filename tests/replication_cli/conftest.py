@@ -1,5 +1,6 @@
 """A folder with a replication.yaml and its source, and the installed command run inside it."""
 
+import contextlib
 import json
 import os
 import re
@@ -13,8 +14,9 @@ from typing import Any
 import duckdb
 import psycopg
 import pytest
+from click.testing import CliRunner
 
-COMMAND = Path(sys.executable).parent / "replicate"
+from code_location.replication.cli import main
 
 SOURCE = """
 CREATE TABLE users AS
@@ -22,6 +24,11 @@ CREATE TABLE users AS
     FROM range(1, 101) t(i);
 CREATE TABLE activity AS
     SELECT i::BIGINT AS id, TIMESTAMP '2024-03-01' + INTERVAL (i) HOUR AS happened_at FROM range(0, 96) t(i);
+"""
+
+BIG = """
+CREATE TABLE big AS
+    SELECT i AS id, 'row number ' || i AS a, i * 1.5 AS b, i % 1000 AS c, 'again ' || i AS d FROM range(2000000) t(i)
 """
 
 YAML = """
@@ -55,6 +62,7 @@ class Ended:
 class Project:
     folder: Path
     dsn: str
+    command = Path(sys.executable).parent / "replicate"
 
     def write(self, yaml: str, name: str = "replication.yaml") -> Path:
         path = self.folder / name
@@ -65,10 +73,14 @@ class Project:
         with duckdb.connect(str(self.folder / "source.duckdb")) as connection:
             connection.execute(sql)
 
+    @property
+    def yaml(self) -> str:
+        return (self.folder / "replication.yaml").read_text()
+
     def start(self, *arguments: str | Path, **environment: str) -> subprocess.Popen[str]:
         inherited = {k: v for k, v in os.environ.items() if k != "REPLICATION_CONFIG"}
         return subprocess.Popen(
-            [COMMAND, *arguments],
+            [self.command, *arguments],
             cwd=self.folder,
             env={**inherited, "DESTINATION": self.dsn, **environment},
             stdout=subprocess.PIPE,
@@ -84,9 +96,26 @@ class Project:
         assert "Traceback" not in stderr, stderr
         return Ended(process.returncode, stdout, stderr)
 
+    def run_here(self, *arguments: str | Path, **environment: str) -> Ended:
+        """Inside this process, for what ends before any work begins: a process of its own takes a second."""
+        inherited = {"REPLICATION_CONFIG": None, "DESTINATION": self.dsn}
+        with contextlib.chdir(self.folder):
+            result = CliRunner().invoke(main, [*map(str, arguments)], env={**inherited, **environment})
+        assert result.exception is None or isinstance(result.exception, SystemExit)
+        return Ended(result.exit_code, result.stdout, result.stderr)
+
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.dsn) as connection:
             return connection.execute(sql).fetchall()
+
+
+@pytest.fixture(scope="session")
+def big_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Also with a table that takes a while."""
+    path = tmp_path_factory.mktemp("big") / "big.duckdb"
+    with duckdb.connect(str(path)) as connection:
+        connection.execute(SOURCE + BIG)
+    return path
 
 
 @pytest.fixture

@@ -6,17 +6,12 @@ import signal
 import psycopg
 import pytest
 
-BIG = """
-CREATE TABLE big AS
-    SELECT i AS id, 'row number ' || i AS a, i * 1.5 AS b, i % 1000 AS c, 'again ' || i AS d FROM range(4000000) t(i)
-"""
-
 
 @pytest.fixture
-def with_big_table(project):
-    project.source(BIG)
-    path = project.folder / "replication.yaml"
-    project.write(path.read_text() + "  - {name: big, primary_key: id}\n")
+def with_big_table(project, big_source):
+    project.write(
+        project.yaml.replace("source.duckdb", str(big_source)) + "  - {name: big, primary_key: id}\n"
+    )
     return project
 
 
@@ -54,7 +49,9 @@ def test_says_it_in_words_too(with_big_table):
     project = with_big_table
     process = project.start("run", "--table", "big")
     with psycopg.connect(project.dsn, autocommit=True) as connection:
-        while not connection.execute("SELECT 1 FROM pg_stat_progress_copy WHERE tuples_processed > 0").fetchall():
+        while not connection.execute(
+            "SELECT 1 FROM pg_stat_progress_copy WHERE tuples_processed > 0"
+        ).fetchall():
             assert process.poll() is None
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=20)

@@ -62,7 +62,9 @@ def test_windows_replace_only_themselves(project):
     assert project.query("SELECT count(*) FROM target.activity") == [(72,)]
 
     project.source("DELETE FROM activity WHERE id = 30 OR id = 60")
-    ended = project.run("run", "--table", "activity", "--partition", "2024-03-02", "--partition", "2024-03-04")
+    ended = project.run(
+        "run", "--table", "activity", "--partition", "2024-03-02", "--partition", "2024-03-04"
+    )
     assert ended.code == 0
     assert ended.row("activity")[:6] == ["activity", "2", "47", "47", "0", "24"]
     assert project.query("SELECT id FROM target.activity WHERE id IN (30, 60)") == [(60,)]
@@ -78,7 +80,7 @@ def test_one_failure_leaves_the_others_standing(project):
     assert project.query("SELECT count(*) FROM target.activity") == [(96,)]
     assert project.query("SELECT to_regclass('target.users')") == [(None,)]
 
-    ended = project.run("run", "--json")
+    ended = project.run("run", "--table", "users", "--json")
     assert ended.code == 1
     [failed] = [e for e in ended.events if e["event"] == "failed"]
     assert (failed["table"], failed["error"]) == ("users", "KeyViolation")
@@ -100,7 +102,7 @@ def test_one_failure_leaves_the_others_standing(project):
     ],
 )
 def test_wrong_usage_changes_nothing(project, arguments, message):
-    ended = project.run("run", *arguments)
+    ended = project.run_here("run", *arguments)
     assert ended.code == 2
     assert message in ended.stderr
     assert project.query("SELECT to_regnamespace('target')") == [(None,)]
@@ -115,7 +117,7 @@ def test_missing_source_is_a_sentence(project):
 
 def test_secrets_never_show(project):
     wrong = project.dsn.replace("@", "-and-more@")
-    for arguments in (["run", "--table", "users"], ["run", "--table", "users", "--json"], ["status"]):
+    for arguments in (["run", "--table", "users", "--json"], ["status"]):
         ended = project.run(*arguments, DESTINATION=wrong)
         assert ended.code == 1
         assert "-and-more" not in ended.stdout + ended.stderr
@@ -125,7 +127,7 @@ def test_secrets_never_show(project):
 def test_bars_on_a_terminal(project):
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
-        [COMMAND, "run"],
+        [project.command, "run"],
         cwd=project.folder,
         env={**os.environ, "DESTINATION": project.dsn, "TERM": "xterm", "COLUMNS": "120"},
         stdout=subprocess.PIPE,

@@ -1,7 +1,5 @@
 """`replicate validate`, and what every command does with a configuration that is wrong."""
 
-from pathlib import Path
-
 import pytest
 
 BROKEN = """\
@@ -23,7 +21,7 @@ def test_ok_without_databases_or_secrets(project):
 @pytest.mark.parametrize("command", ["validate", "run", "status"])
 def test_every_problem_is_a_line_with_its_place(project, command):
     project.write(BROKEN)
-    ended = project.run(command)
+    ended = project.run_here(command)
     assert ended.code == 2
     assert ended.stdout == ""
     assert ended.stderr.splitlines() == [
@@ -32,29 +30,29 @@ def test_every_problem_is_a_line_with_its_place(project, command):
 
 
 def test_missing_file(project):
-    ended = project.run("validate", "--config", "other.yaml")
+    ended = project.run_here("validate", "--config", "other.yaml")
     assert ended.code == 2
     assert ended.stderr == "other.yaml:1:1: can't read the file: No such file or directory\n"
 
 
 def test_config_may_stand_before_or_after_the_command_or_in_the_environment(project):
-    first = project.write((project.folder / "replication.yaml").read_text(), "first.yaml")
-    Path(project.folder / "replication.yaml").unlink()
+    project.write(project.yaml, "first.yaml")
+    (project.folder / "replication.yaml").unlink()
     for ended in (
-        project.run("-c", "first.yaml", "validate"),
-        project.run("validate", "-c", "first.yaml"),
-        project.run("validate", REPLICATION_CONFIG="first.yaml"),
-        project.run("-c", "absent.yaml", "validate", "-c", "first.yaml", REPLICATION_CONFIG="absent.yaml"),
+        project.run_here("-c", "first.yaml", "validate"),
+        project.run_here("validate", "-c", "first.yaml"),
+        project.run_here("validate", REPLICATION_CONFIG="first.yaml"),
+        project.run_here(
+            "-c", "absent.yaml", "validate", "-c", "first.yaml", REPLICATION_CONFIG="absent.yaml"
+        ),
     ):
-        assert (ended.code, ended.stdout) == (0, f"{first.name}: ok, 2 tables\n")
+        assert (ended.code, ended.stdout) == (0, "first.yaml: ok, 2 tables\n")
 
 
 def test_unset_variable_of_a_connection_stops_run_and_status_before_they_start(project):
-    project.write((project.folder / "replication.yaml").read_text().replace("DESTINATION", "NOWHERE"))
-    assert project.run("validate").code == 0
+    project.write(project.yaml.replace("DESTINATION", "NOWHERE"))
+    assert project.run_here("validate").code == 0
     for command in ("run", "status"):
-        ended = project.run(command)
+        ended = project.run_here(command)
         assert ended.code == 2
-        assert ended.stderr.startswith(
-            "replication.yaml:4:34: the environment variable NOWHERE is not set"
-        ), ended.stderr
+        assert ended.stderr.startswith("replication.yaml:4:33: the environment variable NOWHERE is not set")

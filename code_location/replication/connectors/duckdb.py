@@ -17,7 +17,7 @@ from code_location.replication.connectors.base import Extract
 from code_location.replication.errors import ConnectionFailed, LoadError, PlanError, ReplicationError
 from code_location.replication.plan import ReadFilter
 from code_location.replication.types import (
-    can_be_infinite,
+    duckdb_out_of_range,
     duckdb_read_expression,
     travel_batch,
     travel_schema,
@@ -91,15 +91,16 @@ class DuckDBSession:
     def _figures(
         self, table: Table, types: dict[str, str], read: ReadFilter, where: str
     ) -> tuple[int, str | None]:
-        infinite = [c for c, t in types.items() if can_be_infinite(t)]
+        checks = {c: check for c, t in types.items() if (check := duckdb_out_of_range(t, _quote(c)))}
         figures = ["count(*)", f"max({_quote(read.cursor)})::VARCHAR" if read.cursor else "NULL"]
-        figures += [f"count(*) FILTER (WHERE NOT isfinite({_quote(c)}))" for c in infinite]
+        figures += [f"count(*) FILTER (WHERE {check})" for check in checks.values()]
         rows, watermark, *counts = self._one(f"SELECT {', '.join(figures)} FROM {self._name(table)}{where}")
-        for column, count in zip(infinite, counts, strict=True):
+        for column, count in zip(checks, counts, strict=True):
             if count:
                 raise PlanError(
-                    f"column '{column}' of table '{table.name}' has {count} infinite values, which don't travel exactly yet",
-                    hint="copy a view that turns them into NULL or a far date",
+                    f"column '{column}' of table '{table.name}' has {count} infinite or far values, which Postgres "
+                    "can't hold or which don't travel exactly yet",
+                    hint="copy a view that turns them into NULL or a nearer value",
                 )
         return int(rows), watermark
 
