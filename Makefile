@@ -38,7 +38,7 @@ test-crash: $(INSTALLED) ## kill processes and servers at every point of the com
 	@$(BIN)/pytest -m crash
 
 test-compose: $(INSTALLED) ## build the image, bring the compose project up and replicate inside (needs Docker)
-	@$(BIN)/pytest -m compose
+	@$(BIN)/pytest -m compose tests/end_to_end
 
 benchmark: $(INSTALLED) ## 5 million rows against psql's \copy, side by side; writes docs/benchmarks.md
 	@$(BIN)/python -m benchmarks.load

@@ -32,7 +32,7 @@ FLIGHT_DAYS = [(date(2013, 1, 1) + timedelta(days=i)).isoformat() for i in range
 LOADED = {"flights": "WHERE time_hour >= '2013-01-01 05:00Z' AND time_hour < '2013-01-08 05:00Z'"}
 UI_PORT, METRICS_PORT = 3000, 9464
 
-console = Console(highlight=False, soft_wrap=True)
+console = Console(highlight=False, soft_wrap=True, width=max(Console().width, 110))
 
 
 class DemoError(RuntimeError):

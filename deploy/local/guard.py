@@ -51,7 +51,8 @@ class Guard:
             self.libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         spec = self.spec
         user = {} if spec["uid"] is None else {"user": spec["uid"], "group": spec["gid"], "extra_groups": []}
-        self.pid = subprocess.Popen(
+        # kept, since a Popen that is thrown away reaps its child and the exit code is lost
+        self.child = subprocess.Popen(
             spec["command"],
             stdin=subprocess.DEVNULL,
             stdout=2,
@@ -59,7 +60,8 @@ class Guard:
             start_new_session=True,
             preexec_fn=self.die_with_guard if self.libc else None,
             **user,
-        ).pid
+        )
+        self.pid = self.child.pid
         return self.pid
 
     def die_with_guard(self) -> None:

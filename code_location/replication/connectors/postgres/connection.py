@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 import adbc_driver_manager
 import adbc_driver_postgresql.dbapi
@@ -21,13 +21,17 @@ from code_location.replication.errors import (
 
 _MAX_IDENTIFIER = 63
 
-# a dead client is noticed within a minute, so that what it held is let go
-_KEEPALIVE = {
+# a dead peer is noticed within a minute
+_DEFAULTS = {
+    "application_name": "replication",
     "keepalives_idle": "30",
     "keepalives_interval": "10",
     "keepalives_count": "3",
     "connect_timeout": "10",
 }
+
+
+_COPY_PLACE = re.compile(r"^COPY .*, line (?P<row>\d+), column (?P<column>.+)$", re.MULTILINE)
 
 
 def quote(identifier: str) -> str:
@@ -40,7 +44,7 @@ def quote(identifier: str) -> str:
 
 
 class PostgresConnection:
-    """One connection, always inside a transaction."""
+    """One connection, always inside a transaction at READ COMMITTED."""
 
     def __init__(self, dsn: str) -> None:
         """Connects. Raises ConnectionFailed; no error or repr shows the password."""
@@ -49,10 +53,11 @@ class PostgresConnection:
             self._connection = adbc_driver_postgresql.dbapi.connect(_with_defaults(dsn), autocommit=False)
         except adbc_driver_manager.Error as error:
             raise self._connect_error(error) from None
+        self._in_transaction = False
 
     def execute(self, sql: str, parameters: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         """Runs one statement; gives its rows, none when it has no result."""
-        with self._translated(), self._connection.cursor() as cursor:
+        with self._cursor() as cursor:
             cursor.execute(sql, parameters or None)
             return list(cursor.fetchall()) if cursor.description else []
 
@@ -64,25 +69,41 @@ class PostgresConnection:
                     0
                 ][0]
             )
-        with self._translated(), self._connection.cursor() as cursor:
+        with self._cursor() as cursor:
             cursor.execute(sql)
             return int(cursor.rowcount)
 
     def ingest(self, schema: str, table: str, batches: pa.RecordBatchReader) -> int:
         """Appends Arrow batches by binary COPY. The table's types must match exactly: COPY checks nothing."""
-        with self._translated(), self._connection.cursor() as cursor:
+        with self._cursor() as cursor:
             return int(cursor.adbc_ingest(table, batches, mode="append", db_schema_name=schema))
 
     def commit(self) -> None:
         with self._translated():
             self._connection.commit()
+        self._in_transaction = False
 
     def rollback(self) -> None:
         with self._translated():
             self._connection.rollback()
+        self._in_transaction = False
+
+    def cancel(self) -> None:
+        """From another thread: stops the statement that runs now, which then raises. Never raises itself."""
+        with suppress(adbc_driver_manager.Error):
+            self._connection.adbc_cancel()
 
     def close(self) -> None:
         self._connection.close()
+
+    @contextmanager
+    def _cursor(self) -> Iterator[Any]:
+        with self._translated(), self._connection.cursor() as cursor:
+            if not self._in_transaction:
+                # a database or role may have another default, which would look before it has the lock
+                cursor.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+                self._in_transaction = True
+            yield cursor
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -116,6 +137,8 @@ class PostgresConnection:
         message = self._redacted(details.get("PG_DIAG_MESSAGE_PRIMARY") or _plain(str(error)))
         if detail := details.get("PG_DIAG_MESSAGE_DETAIL") or _detail(str(error)):
             message += f": {self._redacted(detail)}"
+        if place := _COPY_PLACE.search(details.get("PG_DIAG_CONTEXT", "")):
+            message += f", in row {place['row']}, column '{place['column']}'"
         if (
             state.startswith("08")
             or state in ("57P01", "57P02", "57P03")
@@ -140,25 +163,41 @@ class PostgresConnection:
         return LoadError(message)
 
 
-def _with_defaults(dsn: str) -> str:
-    """Adds keepalives and a timeout to a connection URL, unless it sets them itself."""
+# libpq and urllib disagree about an unescaped "@", "/" or "?" in a password; whoever is wrong shows a part of it
+_URL = re.compile(
+    r"(?P<address>postgres(?:ql)?://(?:[^:@/?]*(?::(?P<password>[^@/?]*))?@)?[^@?]*)(?:\?(?P<query>[^@]*))?",
+    re.DOTALL,
+)
+
+
+def _parsed(dsn: str) -> re.Match[str]:
     if not dsn.startswith(("postgresql://", "postgres://")):
         raise ConnectionFailed(
             "the connection string of a postgres connection doesn't start with postgresql://",
             hint="postgresql://user:password@host:port/database",
         )
-    missing = "&".join(f"{k}={v}" for k, v in _KEEPALIVE.items() if k not in dsn)
-    name = "" if "application_name=" in dsn else "&application_name=replication"
-    return f"{dsn}{'&' if '?' in dsn else '?'}{missing}{name}"
+    if match := _URL.fullmatch(dsn):
+        return match
+    raise ConnectionFailed(
+        "the connection string of a postgres connection is not a valid URL",
+        hint="in a user name or password, write @ as %40, / as %2F and ? as %3F",
+    )
+
+
+def _with_defaults(dsn: str) -> str:
+    """Adds keepalives, a timeout and a name to a connection URL, unless it sets them itself."""
+    match = _parsed(dsn)
+    given = [part for part in (match["query"] or "").split("&") if part]
+    names = {part.partition("=")[0] for part in given}
+    return f"{match['address']}?" + "&".join(
+        [*given, *(f"{name}={value}" for name, value in _DEFAULTS.items() if name not in names)]
+    )
 
 
 def _secrets(dsn: str) -> list[str]:
-    try:
-        password = urlsplit(dsn).password
-    except ValueError:
-        password = None
-    candidates = {dsn, password or "", unquote(password or "")}
-    candidates |= set(re.findall(r"password=([^&\s]+)", dsn))
+    match = _parsed(dsn)
+    candidates = {dsn, match["password"] or "", *re.findall(r"password=([^&]+)", match["query"] or "")}
+    candidates |= {unquote(c) for c in candidates}
     # a secret of two letters would turn every message into stars
     return sorted((c for c in candidates if len(c) > 2), key=len, reverse=True)
 
