@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -21,13 +22,20 @@ import pyarrow as pa
 from code_location.replication.config import ReplicationConfig, Table
 from code_location.replication.connectors import destination_of, source_of
 from code_location.replication.connectors.base import Destination, DestinationSession, Source
-from code_location.replication.errors import LoadCancelled, LoadError, ReplicationError, VerificationFailed
+from code_location.replication.errors import (
+    ConnectionFailed,
+    LoadCancelled,
+    LoadError,
+    ReplicationError,
+    VerificationFailed,
+)
 from code_location.replication.ledger import Ledger, LedgerEntry
 from code_location.replication.pipeline import read_ahead
 from code_location.replication.plan import Plan, make_plan
 from code_location.replication.windows import Window
 
 _REPORT_SECONDS = 0.2
+_CANCEL_SECONDS = 0.2
 
 
 class Phase(StrEnum):
@@ -119,22 +127,29 @@ def load(
     began = time.monotonic()
     cancelled = cancelled or threading.Event()
     wait = retry.first_wait
+    unanswered: ConnectionFailed | None = None  # what cut off a COMMIT that may have been carried out
     for attempt in range(1, retry.attempts + 1):
         run = _Attempt(request, source, destination, run_id, report, cancelled, began)
         try:
             return run.run()
         except ReplicationError as error:
-            if not error.transient or attempt == retry.attempts:
-                if run.phase is Phase.COMMITTING:
-                    raise LoadError(
-                        f"COMMIT was sent but its outcome can't be learned: {error.message}",
-                        hint=f"look for load {request.load_id} in `replicate status` before loading again",
-                    ) from error
-                raise
-            run.tell(Phase.RETRYING, message=f"{error.message}; trying again in {wait:g} s")
-            if cancelled.wait(wait):
+            if run.phase is Phase.COMMITTING and isinstance(error, ConnectionFailed):
+                unanswered = error
+            elif run.looked_up:
+                unanswered = None
+            if error.transient and attempt < retry.attempts:
+                run.tell(Phase.RETRYING, message=f"{error.message}; trying again in {wait:g} s")
+                if not cancelled.wait(wait):
+                    wait *= 2
+                    continue
+            if unanswered:
+                raise LoadError(
+                    f"COMMIT was sent but its outcome can't be learned: {unanswered.message}",
+                    hint=f"look for load {request.load_id} in `replicate status` before loading again",
+                ) from error
+            if cancelled.is_set():
                 raise LoadCancelled(f"{request.name}: cancelled, nothing was changed") from error
-            wait *= 2
+            raise
     raise AssertionError("unreachable: the last attempt returns or raises")
 
 
@@ -161,11 +176,12 @@ class _Attempt:
         self._began = began
         self._rows = self._bytes = 0
         self._total: int | None = None
+        self.looked_up = False  # whether the ledger said, under the lock, that the load isn't committed
 
     def tell(self, phase: Phase, message: str = "") -> None:
         """Reports where the load is; the place where a cancellation takes effect."""
         # once COMMIT is on its way, stopping can't take it back
-        if self._cancelled.is_set() and phase not in (Phase.COMMITTING, Phase.COMMITTED):
+        if self._cancelled.is_set() and phase not in (Phase.COMMITTING, Phase.COMMITTED, Phase.RETRYING):
             raise LoadCancelled(f"{self.request.name}: cancelled, nothing was changed")
         self.phase = phase
         seconds = time.monotonic() - self._began
@@ -173,7 +189,7 @@ class _Attempt:
 
     def run(self) -> LoadResult:
         self.tell(Phase.CONNECTING)
-        with self._destination.session() as session:
+        with self._destination.session() as session, self._stopping(session):
             ledger = Ledger(session, self._destination.schema)
             ledger.ensure()
             started_at = ledger.now()
@@ -182,7 +198,27 @@ class _Attempt:
             if entry := ledger.find(self.request.load_id):
                 self.tell(Phase.COMMITTED, message="was committed by an earlier try")
                 return LoadResult(self.request, entry, already_committed=True)
+            self.looked_up = True
             return self._transfer(session, ledger, started_at)
+
+    @contextmanager
+    def _stopping(self, session: DestinationSession) -> Iterator[None]:
+        """A cancellation reaches statements that run or wait in the server; COMMIT is left alone."""
+        ended = threading.Event()
+
+        def watch() -> None:
+            while not ended.wait(_CANCEL_SECONDS):
+                # again and again, as one may fall between two statements
+                if self._cancelled.is_set() and self.phase not in (Phase.COMMITTING, Phase.COMMITTED):
+                    session.cancel()
+
+        watcher = threading.Thread(target=watch, name="cancel", daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            watcher.join()
 
     def _lock(self, session: DestinationSession) -> None:
         """Takes the lock. The first window of a table needs the whole table: it makes it."""

@@ -108,6 +108,9 @@ class DestinationSession(Protocol):
     def count(self, table: Table, reads: list[ReadFilter]) -> int:
         """How many rows of the target any of the filters lets through."""
 
+    def cancel(self) -> None:
+        """From another thread: stops the statement that runs now, which then raises. Never raises itself."""
+
     def commit(self) -> None: ...
 
     def rollback(self) -> None:

@@ -51,6 +51,7 @@ class PostgresSession:
         self.execute = connection.execute
         self.commit = connection.commit
         self.rollback = connection.rollback
+        self.cancel = connection.cancel
 
     # ---------------------------------------------------------------- lock, then look
 
