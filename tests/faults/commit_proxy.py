@@ -1,0 +1,93 @@
+"""Stands between client and server, and cuts the connection at the COMMIT of a load.
+
+Postgres' protocol (version 3): after the startup packet every message of the client is a type byte,
+a length that includes itself, and a body; a simple query has the type `Q`.
+"""
+
+import contextlib
+import socket
+import struct
+import threading
+from collections.abc import Callable
+from typing import Self
+from urllib.parse import urlsplit
+
+
+class CommitProxy:
+    """Listens on a port of its own. At the first COMMIT after a ledger row was written it calls `at_commit`.
+
+    dsn: of the server behind.
+    forward: whether that COMMIT still reaches the server.
+    at_commit: called when COMMIT has been forwarded, or withheld; after it the connection is cut, and no
+        answer has got through.
+    """
+
+    def __init__(self, dsn: str, *, forward: bool, at_commit: Callable[[], None] = lambda: None) -> None:
+        self._url = urlsplit(dsn)
+        self._forward = forward
+        self._at_commit = at_commit
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.cut = threading.Event()  # set once the connection was cut; later ones pass through
+
+    @property
+    def dsn(self) -> str:
+        port = self._listener.getsockname()[1]
+        credentials = self._url.netloc.rpartition("@")[0]
+        return self._url._replace(netloc=f"{credentials}@127.0.0.1:{port}", query="sslmode=disable").geturl()
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                server = socket.create_connection((self._url.hostname, self._url.port))
+                mute = threading.Event()
+                threading.Thread(target=self._answers, args=(server, client, mute), daemon=True).start()
+                threading.Thread(target=self._queries, args=(client, server, mute), daemon=True).start()
+
+    def _answers(self, server: socket.socket, client: socket.socket, mute: threading.Event) -> None:
+        with contextlib.suppress(OSError):
+            while data := server.recv(65536):
+                if not mute.is_set():
+                    client.sendall(data)
+        _shut(client, socket.SHUT_RDWR)
+
+    def _queries(self, client: socket.socket, server: socket.socket, mute: threading.Event) -> None:
+        with contextlib.suppress(OSError, struct.error), client.makefile("rb") as stream:
+            (length,) = struct.unpack("!I", stream.read(4))
+            server.sendall(struct.pack("!I", length) + stream.read(length - 4))
+            recorded = False
+            while head := stream.read(5):
+                (length,) = struct.unpack("!I", head[1:])
+                body = stream.read(length - 4)
+                # the ledger's row goes as a prepared statement: P, for Parse
+                recorded = recorded or (
+                    head[:1] in b"PQ" and b"INSERT INTO" in body and b"_replication_loads" in body
+                )
+                if (
+                    head[:1] == b"Q"
+                    and body.upper().startswith(b"COMMIT")
+                    and recorded
+                    and not self.cut.is_set()
+                ):
+                    mute.set()
+                    if self._forward:
+                        server.sendall(head + body)
+                    self._at_commit()
+                    self.cut.set()
+                    break
+                server.sendall(head + body)
+        # the server reads what was forwarded, then the end
+        _shut(server, socket.SHUT_WR)
+        _shut(client, socket.SHUT_RDWR)
+
+
+def _shut(connection: socket.socket, how: int) -> None:
+    with contextlib.suppress(OSError):  # the other side was first
+        connection.shutdown(how)
