@@ -56,6 +56,8 @@ COPY examples examples
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
+    # beside `telemetry: enabled: false`, which alone leaves a thread that empties $DAGSTER_HOME/logs
+    DAGSTER_DISABLE_TELEMETRY=1 \
     REPLICATION_CONFIG=/app/examples/replication.yaml
 
 # by number: Kubernetes' runAsNonRoot can't judge a name

@@ -17,6 +17,8 @@ _MAX_IDENTIFIER = 63
 
 
 class DeploymentKind(StrEnum):
+    """What sets deployments apart: whether they may write to the real schema, and start by themselves."""
+
     LOCAL = "local"
     BRANCH = "branch"
     PRODUCTION = "production"

@@ -3,9 +3,10 @@
 import uuid
 from collections.abc import Iterator
 
+import psycopg
 import pytest
 
-from deploy.local.postgres import PostgresCluster, PostgresServer
+from deploy.local.postgres import PostgresCluster, PostgresError, PostgresServer
 from deploy.local.postgres_binaries import PostgresNotFoundError, find_postgres
 
 
@@ -19,10 +20,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_report_header(config: pytest.Config) -> str:
     if dsn := config.getoption("--postgres-dsn"):
-        server = PostgresServer(dsn)
-        with server.connect() as connection:
-            version = connection.execute("SHOW server_version").fetchone()
-        return f"postgres: {version[0] if version else '?'} at {server.host}:{server.port}"
+        try:
+            server = PostgresServer(dsn)
+            with server.connect() as connection:
+                version = connection.info.parameter_status("server_version")
+        except (PostgresError, psycopg.Error) as error:
+            raise pytest.UsageError(f"--postgres-dsn: {error}") from None
+        return f"postgres: {version} at {server.host}:{server.port}"
     try:
         binaries = find_postgres()
     except PostgresNotFoundError as error:

@@ -16,8 +16,9 @@ from dagster import (
 
 from code_location.orchestration.project import ReplicationProject
 from code_location.orchestration.translator import ReplicationTableData, ReplicationTranslator
-from code_location.replication import ReplicationError, Table
+from code_location.replication import ConfigError, ReplicationError, Table
 from code_location.replication.comparison import CountComparison, compare_counts
+from code_location.replication.errors import ConnectionFailed
 
 ROW_COUNT = "row_count_matches_source"
 
@@ -46,12 +47,17 @@ def row_count_checks(
         can_subset=True,
     )
     def row_counts(context: AssetCheckExecutionContext) -> Iterator[AssetCheckResult]:
-        keys = {tables[check.asset_key].name: check.asset_key for check in context.selected_asset_check_keys}
-        try:
-            for comparison in compare_counts(project.config, [project.config.table(name) for name in keys]):
-                yield _result(keys[comparison.table.name], comparison)
-        except ReplicationError as error:
-            raise Failure(str(error), allow_retries=error.transient) from error
+        for key in sorted(check.asset_key for check in context.selected_asset_check_keys):
+            try:
+                [comparison] = compare_counts(project.config, [tables[key]])
+            except (ConnectionFailed, ConfigError) as error:  # nothing can be counted at all
+                raise Failure(str(error), allow_retries=error.transient) from error
+            except ReplicationError as error:
+                yield AssetCheckResult(
+                    check_name=ROW_COUNT, asset_key=key, passed=False, description=str(error)
+                )
+            else:
+                yield _result(key, comparison)
 
     return row_counts
 

@@ -12,6 +12,7 @@ from dagster import (
     AssetKey,
     AssetMaterialization,
     ConfigurableResource,
+    DagsterEventType,
     DagsterInstance,
     DagsterRun,
     DataVersion,
@@ -42,6 +43,7 @@ from code_location.replication.transfer import RetryPolicy
 _PROGRESS_SECONDS = 5.0
 _DATA_VERSION_TAG = "dagster/data_version"
 _RESUME_TAG = "dagster/is_resume_retry"
+_ASSET_RESUME_TAG = "dagster/is_asset_resume_retry"
 
 Event = MaterializeResult[Any] | AssetMaterialization | Output[Any]
 
@@ -152,12 +154,24 @@ def _origin_run_id(instance: DagsterInstance, run: DagsterRun) -> str:
 
     A re-execution from the start does the work again, so it is an origin of its own.
     """
-    while run.tags.get(_RESUME_TAG) == "true" and run.parent_run_id:
+    while run.parent_run_id and _resumes_its_parent(instance, run):
         parent = instance.get_run_by_id(run.parent_run_id)
         if parent is None:
             return run.parent_run_id
         run = parent
     return run.run_id
+
+
+def _resumes_its_parent(instance: DagsterInstance, run: DagsterRun) -> bool:
+    if run.tags.get(_RESUME_TAG) == "true":
+        return True
+    if run.tags.get(_ASSET_RESUME_TAG) != "true" or not run.parent_run_id:
+        return False
+    # Dagster hands this tag on to re-executions from the start too; those select what the parent materialized
+    materialized = instance.get_asset_keys_for_run(
+        run.parent_run_id, of_type=DagsterEventType.ASSET_MATERIALIZATION
+    )
+    return materialized.isdisjoint(run.asset_selection or ())
 
 
 def _load_id(origin: str, project: ReplicationProject, table: str, window: str) -> UUID:

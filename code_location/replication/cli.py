@@ -118,7 +118,7 @@ def validate(path: Path) -> None:
     type=click.IntRange(1, 64),
     default=DEFAULT_CONCURRENCY,
     show_default=True,
-    help="How many loads run at once.",
+    help="How many tables are loaded at once; the windows of one follow each other.",
 )
 @click.option("--json", "json_wanted", is_flag=True, help="One JSON object a line on standard output.")
 @click.pass_context

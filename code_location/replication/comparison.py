@@ -41,7 +41,7 @@ def compare_counts(config: ReplicationConfig, tables: Sequence[Table]) -> Iterat
             reads, scope = _loaded(ledger if ledger.exists() else None, table)
             here = session.count(table, reads)
             there = snapshot.count(table, reads)
-            since_then = snapshot.count(table, [ReadFilter()]) - there if reads[0].until else 0
+            since_then = snapshot.count(table, [ReadFilter()]) - there if reads and reads[0].until else 0
             yield CountComparison(table, there, here, since_then, scope)
 
 

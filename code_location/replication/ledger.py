@@ -7,6 +7,7 @@ looked up in it, and metrics are sums over it. What is in the ledger is committe
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,8 +15,11 @@ from typing import Any
 from uuid import UUID
 
 from code_location.replication.connectors.base import DestinationSession
+from code_location.replication.errors import ReplicationError
 
 NAME = "_replication_loads"
+
+_COMMENT = "replication ledger, version {}"
 
 # each entry brings the ledger from one version to the next; the version is kept as the table's comment
 _MIGRATIONS = (
@@ -100,9 +104,7 @@ class Ledger:
                 self._session.execute(f"CREATE SCHEMA {_quote(self._schema)}")
             for migration in _MIGRATIONS[version:]:
                 self._session.execute(migration.format(ledger=self._table))
-            self._session.execute(
-                f"COMMENT ON TABLE {self._table} IS 'replication ledger, version {len(_MIGRATIONS)}'"
-            )
+            self._session.execute(f"COMMENT ON TABLE {self._table} IS '{_COMMENT.format(len(_MIGRATIONS))}'")
         self._session.commit()
 
     def now(self) -> datetime:
@@ -120,6 +122,15 @@ class Ledger:
             f"SELECT watermark_after FROM {self._table} WHERE table_name = $1 AND window_key IS NULL "
             "AND cursor_column = $2 ORDER BY committed_at DESC LIMIT 1",
             (table_name, cursor),
+        )
+        return rows[0][0] if rows else None
+
+    def window_committed_since(self, table_name: str, moment: datetime) -> str | None:
+        """The key of a window of a table that was committed after a moment, if there is one."""
+        rows = self._session.execute(
+            f"SELECT window_key FROM {self._table} WHERE table_name = $1 AND window_key IS NOT NULL "
+            "AND committed_at > $2::timestamptz LIMIT 1",
+            (table_name, moment.isoformat()),
         )
         return rows[0][0] if rows else None
 
@@ -187,7 +198,15 @@ class Ledger:
             "WHERE n.nspname = $1 AND c.relname = $2",
             (self._schema, NAME),
         )
-        return int(rows[0][0].rsplit(" ", 1)[1]) if rows and rows[0][0] else 0
+        if not rows:
+            return 0
+        if version := re.fullmatch(_COMMENT.format(r"(\d+)"), rows[0][0] or ""):
+            return int(version[1])
+        comment = _COMMENT.format(len(_MIGRATIONS))
+        raise ReplicationError(
+            f"the table {self._table} of the destination is not a replication ledger, by its comment",
+            hint=f"rename it; or if it is one that lost its comment: COMMENT ON TABLE {self._table} IS '{comment}'",
+        )
 
 
 def _quote(identifier: str) -> str:

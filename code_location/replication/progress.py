@@ -153,7 +153,7 @@ def ended(event: LoadResult | LoadFailure) -> str:
     """How a load ended, on one line."""
     name = event.request.name
     if isinstance(event, LoadFailure):
-        return f"{name}: failed, rolled back"
+        return f"{name}: failed"
     entry = event.entry
     if event.already_committed:
         return f"{name}: was committed already, {entry.committed_at:%Y-%m-%d %H:%M:%S} UTC"

@@ -236,6 +236,7 @@ class _Attempt:
 
     def _transfer(self, session: DestinationSession, ledger: Ledger, started_at: datetime) -> LoadResult:
         table, window = self.request.table, self.request.window
+        before_reading = ledger.now()
         with self._source.session() as snapshot:
             schema = snapshot.describe(table)
             watermark = ledger.watermark(table.name, table.cursor) if table.cursor else None
@@ -254,6 +255,11 @@ class _Attempt:
             staged = self._stage(session, plan, schema, extract.batches)
         self.tell(Phase.STAGED)
         changes = session.apply(plan, schema)
+        if changes.moved and (newer := ledger.window_committed_since(table.name, before_reading)):
+            # its snapshot may be newer than ours, and the rows may have moved the other way
+            raise LoadError(
+                f"{self.request.name}: rows moved here, and {newer} was loaded meanwhile", transient=True
+            )
         self.tell(Phase.APPLIED)
         final = session.count_final(plan, schema)
         figures = {"source_rows": extract.rows, "staged_rows": staged, "destination_rows": final}

@@ -142,7 +142,10 @@ class LocalDagster(DagsterClient):
         self._spawn("daemon", ["dagster._daemon", "run", *workspace])
         if self._exporter:
             graphql = ["--graphql-url", self.graphql_url, "--interval", str(EXPORTER_INTERVAL_SECONDS)]
-            self._spawn("exporter", ["code_location.metrics", "--port", str(self._metrics_port), *graphql])
+            self._spawn(
+                "exporter",
+                ["code_location.metrics", "--host", HOST, "--port", str(self._metrics_port), *graphql],
+            )
         self._wait_until("webserver", self._loaded)
         self._cancel_runs_left_by_an_earlier_session(started)
         self._wait_until("daemon", lambda: self._daemons_beat_since(started))

@@ -46,5 +46,7 @@ def slow() -> None:
 
 
 defs = dg.Definitions(
-    assets=[plain, daily_in_one_run, daily_in_many_runs, broken, slow], asset_checks=[plain_check]
+    assets=[plain, daily_in_one_run, daily_in_many_runs, broken, slow],
+    asset_checks=[plain_check],
+    executor=dg.in_process_executor,
 )

@@ -74,7 +74,9 @@ def test_what_is_not_ready_in_time_is_an_error(log):
 
 
 def test_a_command_that_is_not_there(log):
-    with pytest.raises(ProcessError, match=r"could not be started as `no-such-command x`: .*No such file"):
+    with pytest.raises(
+        ProcessError, match=r"could not be started as `no-such-command x`: .*(No such file|Permission denied)"
+    ):
         GuardedProcess("nothing", ["no-such-command", "x"], log=log)
 
 

@@ -9,14 +9,13 @@ standard input. Prints the strategy at the end, and whether the ledger had the l
 import os
 import signal
 import sys
-import time
 from uuid import UUID
 
-from code_location.replication import LoadRequest, Phase, Progress, load_config, window_of
-from code_location.replication.transfer import load
+from code_location.replication import LoadRequest, Phase, Progress, load_config, transfer, window_of
 
 
 def main(path: str, window: str, load_id: str, what: str = "", point: str = "") -> None:
+    transfer._REPORT_SECONDS = 0.0  # every batch is reported
     config = load_config(path)
     [table] = config.tables
     request = LoadRequest(table, None if window == "-" else window_of(table, window), load_id=UUID(load_id))
@@ -24,18 +23,17 @@ def main(path: str, window: str, load_id: str, what: str = "", point: str = "") 
 
     def report(progress: Progress) -> None:
         nonlocal done
-        if progress.phase is Phase.READING and not progress.rows:
-            time.sleep(0.3)  # so that the next batch is reported too, and the point is between two batches
-            return
         if done or progress.phase != point:
             return
+        if progress.phase is Phase.READING and not progress.rows:
+            return  # the point is between two batches
         done = True
         if what == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
         print("holding", flush=True)
         sys.stdin.readline()
 
-    result = load(config, request, report=report)
+    result = transfer.load(config, request, report=report)
     print(f"strategy {result.entry.strategy}")
     print("already committed" if result.already_committed else "committed now")
 

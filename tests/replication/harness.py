@@ -34,7 +34,7 @@ class Lab:
     folder: Path
     dsn: str
     schema: str = "public"
-    tables: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _connection: psycopg.Connection[Row] | None = field(default=None, repr=False)
 
     @property
     def source(self) -> Path:
@@ -50,18 +50,27 @@ class Lab:
 
     def pg(self, statement: str, *values: Any) -> list[Row]:
         """Runs one statement in the destination, committed. `{s}` stands for the schema."""
-        with self.connect() as connection:
-            cursor = connection.execute(self.here(statement), values or None)
-            return cursor.fetchall() if cursor.description else []
+        if self._connection is None:
+            self._connection = psycopg.connect(
+                self.dsn, autocommit=True, options="-c TimeZone=UTC", prepare_threshold=None
+            )
+        cursor = self._connection.execute(self.here(statement), values or None)
+        return cursor.fetchall() if cursor.description else []
+
+    def close(self) -> None:
+        """Drops the schema."""
+        self.pg("SET client_min_messages = error")
+        self.pg("DROP SCHEMA IF EXISTS {s} CASCADE")
+        if self._connection:
+            self._connection.close()
 
     def here(self, statement: str) -> str:
         return statement.replace("{s}", '"' + self.schema.replace('"', '""') + '"')
 
     @contextmanager
     def connect(self, **options: Any) -> Iterator[psycopg.Connection[Row]]:
-        """To the destination; times come in UTC."""
-        options = {"autocommit": True, **options}
-        with psycopg.connect(self.dsn, options="-c TimeZone=UTC", **options) as connection:
+        """A connection of its own to the destination."""
+        with psycopg.connect(self.dsn, **{"autocommit": True, **options}) as connection:
             yield connection
 
     def config(self, *tables: dict[str, Any], **connections: Any) -> ReplicationConfig:

@@ -1,6 +1,7 @@
 """Ctrl-C in the middle of a load."""
 
 import json
+import os
 import signal
 
 import psycopg
@@ -59,16 +60,42 @@ def test_says_it_in_words_too(with_big_table):
     assert "not committed, nothing of it changed: big" in stderr
 
 
-def test_the_second_one_leaves_at_once(project):
-    """Here behind a lock that somebody else holds, so that the first has to wait."""
+def waiting_behind(project, holder):
+    """A run that waits for a lock which somebody else holds."""
+    holder.execute("SELECT pg_advisory_xact_lock(hashtextextended('replication:target.users', 0))")
+    process = project.start("run", "--table", "users", "--json")
+    until(process, lambda e: e["event"] == "progress" and e["phase"] == "waiting")
+    return process
+
+
+def test_it_reaches_a_load_that_waits_for_another(project):
     with psycopg.connect(project.dsn) as holder:
-        holder.execute("SELECT pg_advisory_xact_lock(hashtextextended('replication:target.users', 0))")
-        process = project.start("run", "--table", "users", "--json")
-        until(process, lambda e: e["event"] == "progress" and e["phase"] == "waiting")
+        process = waiting_behind(project, holder)
         process.send_signal(signal.SIGINT)
-        assert "interrupted" in process.stderr.readline() + process.stderr.readline()
-        process.send_signal(signal.SIGINT)
-        _, stderr = process.communicate(timeout=5)
+        stdout, _ = process.communicate(timeout=10)
+    assert process.returncode == 130
+    assert json.loads(stdout.splitlines()[-1])["not_committed"] == ["users"]
+
+
+def test_the_second_one_leaves_at_once(project):
+    """Here while the server's end of the connection is frozen, so that the first can't take effect."""
+    with psycopg.connect(project.dsn) as holder:
+        process = waiting_behind(project, holder)
+        query = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        [(backend,)] = holder.execute(query).fetchall()
+        try:
+            os.kill(backend, signal.SIGSTOP)
+        except (PermissionError, ProcessLookupError):
+            process.kill()
+            process.communicate()
+            pytest.skip("the server is not ours to freeze")
+        try:
+            process.send_signal(signal.SIGINT)
+            assert "interrupted" in process.stderr.readline() + process.stderr.readline()
+            process.send_signal(signal.SIGINT)
+            _, stderr = process.communicate(timeout=5)
+        finally:
+            os.kill(backend, signal.SIGCONT)
         assert process.returncode == 130
         assert "left at once" in stderr
     assert project.run("run", "--table", "users").code == 0

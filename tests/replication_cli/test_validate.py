@@ -25,7 +25,8 @@ def test_every_problem_is_a_line_with_its_place(project, command):
     assert ended.code == 2
     assert ended.stdout == ""
     assert ended.stderr.splitlines() == [
-        "replication.yaml:5:19: unknown option 'primarykey'; did you mean 'primary_key'?"
+        "replication.yaml:5:19: unknown option 'primarykey'; did you mean 'primary_key'?",
+        "replication.yaml:6:5: table 'users' is listed already in line 5",
     ]
 
 

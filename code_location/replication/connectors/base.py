@@ -70,11 +70,12 @@ class TargetState:
 
 @dataclass(frozen=True)
 class Changes:
-    """What an apply did to the target, in rows."""
+    """What an apply did to the target, in rows. `moved` are those of the deleted that sat in another window."""
 
     inserted: int
     updated: int = 0
     deleted: int = 0
+    moved: int = 0
 
 
 class DestinationSession(Protocol):

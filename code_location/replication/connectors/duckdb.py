@@ -92,7 +92,7 @@ class DuckDBSession:
         self, table: Table, types: dict[str, str], read: ReadFilter, where: str
     ) -> tuple[int, str | None]:
         checks = {c: check for c, t in types.items() if (check := duckdb_out_of_range(t, _quote(c)))}
-        figures = ["count(*)", f"max({_quote(read.cursor)})::VARCHAR" if read.cursor else "NULL"]
+        figures = ["count(*)", _watermark(read.cursor, types[read.cursor]) if read.cursor else "NULL"]
         figures += [f"count(*) FILTER (WHERE {check})" for check in checks.values()]
         rows, watermark, *counts = self._one(f"SELECT {', '.join(figures)} FROM {self._name(table)}{where}")
         for column, count in zip(checks, counts, strict=True):
@@ -214,11 +214,18 @@ def _quote(identifier: str) -> str:
     return '"' + identifier.replace('"', '""') + '"'
 
 
+def _watermark(cursor: str, kind: str) -> str:
+    column = _quote(cursor)
+    # nothing comes after NaN or infinity, so either would be the last watermark ever
+    finite = f" FILTER (WHERE isfinite({column}))" if kind in ("FLOAT", "DOUBLE") else ""
+    return f"max({column}){finite}::VARCHAR"
+
+
 def _connect_error(path: Path, error: duckdb.Error) -> ReplicationError:
     if not path.exists():
         return ConnectionFailed(f"there is no DuckDB file {path}", hint="check connections.source.connection")
     first_line = str(error).splitlines()[0]
-    if "lock" in first_line.lower():
+    if "could not set lock" in first_line.lower():
         return ConnectionFailed(
             f"the DuckDB file {path} is held by another process that writes to it",
             hint="it can be read when that process has closed it",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,7 +13,7 @@ from code_location.replication.config import Table
 from code_location.replication.connectors.base import Changes, TargetState
 from code_location.replication.connectors.postgres.catalog import look, primary_key_name
 from code_location.replication.connectors.postgres.connection import PostgresConnection, quote
-from code_location.replication.errors import LoadError, PlanError, ReplicationError
+from code_location.replication.errors import KeyViolation, LoadError, PlanError
 from code_location.replication.plan import Plan, ReadFilter, Strategy
 from code_location.replication.types import postgres_type
 from code_location.replication.windows import Window
@@ -34,6 +33,7 @@ class PostgresDestination:
 
     @contextmanager
     def session(self) -> Iterator[PostgresSession]:
+        quote(self.schema)  # refuses a name that Postgres would cut
         connection = PostgresConnection(self._dsn)
         try:
             yield PostgresSession(connection, self.schema)
@@ -70,18 +70,20 @@ class PostgresSession:
         return [("", whole)] if window is None else [("_shared", whole), ("", f"{whole}:{window.key}")]
 
     def look(self, table: Table) -> TargetState:
-        return look(self._connection, self._schema, table.name)
+        return look(self._connection, self._schema, table)
 
     # ---------------------------------------------------------------- stage
 
     def create_stage(self, plan: Plan, schema: pa.Schema) -> None:
         columns = ", ".join(f"{quote(field.name)} {postgres_type(field)}" for field in schema)
-        # a stage that is dropped before the commit needs no write-ahead log
-        kind = "TABLE" if plan.stages_in_final_table else "UNLOGGED TABLE"
+        # A stage that is dropped before the commit needs no write-ahead log. An unlogged table must not be it: a
+        # server that crashes just after rolling back the transaction that made one may not start again ("could
+        # not create file ...: File exists"), as the main file outlives its rollback and is made anew from the log.
+        kind = "TABLE" if plan.stages_in_final_table else "TEMPORARY TABLE"
         self.execute(f"CREATE {kind} {self._stage(plan)} ({columns})")
 
     def ingest(self, plan: Plan, batches: pa.RecordBatchReader) -> int:
-        return self._connection.ingest(self._schema, self._stage_name(plan), batches)
+        return self._connection.ingest(self._stage_schema(plan), self._stage_name(plan), batches)
 
     # ---------------------------------------------------------------- apply
 
@@ -91,7 +93,9 @@ class PostgresSession:
         if plan.table.primary_key:
             keys = ", ".join(quote(name) for name in plan.table.primary_key)
             self.execute(f"ALTER TABLE {stage} ADD PRIMARY KEY ({keys})")
-        insert = f"INSERT INTO {target} ({columns}) SELECT {columns} FROM {stage}"
+        insert = (
+            f"INSERT INTO {target} ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM {stage} AS s"
+        )
 
         if plan.stages_in_final_table:
             if partition := plan.table.partition:
@@ -106,35 +110,48 @@ class PostgresSession:
         return self._replace_window(plan, schema, insert)
 
     def _upsert(self, plan: Plan, schema: pa.Schema, insert: str) -> Changes:
-        keys = ", ".join(quote(name) for name in plan.table.primary_key)
-        values = [quote(name) for name in schema.names if name not in plan.table.primary_key]
+        """Update, then insert: unlike ON CONFLICT this doesn't touch rows that stay as they are."""
+        target, same_key = self._target(plan.table), self._same_key(plan.table)
+        types = self.look(plan.table).columns
+        values = [name for name in schema.names if name not in plan.table.primary_key]
+        updated = 0
         if values:
-            ours = ", ".join(f"t.{name}" for name in values)
-            theirs = ", ".join(f"EXCLUDED.{name}" for name in values)
-            assignments = ", ".join(f"{name} = EXCLUDED.{name}" for name in values)
-            # a row that arrived before and hasn't changed is left alone
-            action = f"UPDATE SET {assignments} WHERE ({ours}) IS DISTINCT FROM ({theirs})"
-        else:
-            action = "NOTHING"
-        insert = insert.replace(" (", " AS t (", 1)
-        # xmax is 0 in a row version that no transaction has superseded or locked: a fresh insert
-        [(inserted, updated)] = self.execute(
-            f"WITH written AS ({insert} ON CONFLICT ({keys}) DO {action} RETURNING (xmax = 0) AS fresh) "
-            "SELECT count(*) FILTER (WHERE fresh), count(*) FILTER (WHERE NOT fresh) FROM written"
+            assignments = ", ".join(f"{quote(name)} = s.{quote(name)}" for name in values)
+            ours = ", ".join(f"t.{quote(name)}" for name in values)
+            theirs = ", ".join(f"s.{quote(name)}::{types[name]}" for name in values)
+            # bits are compared: to "=" a month is 30 days, and what a collation calls equal need not be
+            updated = self._connection.modify(
+                f"UPDATE {target} AS t SET {assignments} FROM {self._stage(plan)} AS s "
+                f"WHERE {same_key} AND ROW({ours})::record *<> ROW({theirs})::record"
+            )
+        inserted = self._connection.modify(
+            f"{insert} WHERE NOT EXISTS (SELECT 1 FROM {target} AS t WHERE {same_key})"
         )
         return Changes(inserted=inserted, updated=updated)
+
+    def _same_key(self, table: Table) -> str:
+        return " AND ".join(f"t.{quote(k)} = s.{quote(k)}" for k in table.primary_key)
 
     def _replace_window(self, plan: Plan, schema: pa.Schema, insert: str) -> Changes:
         target, stage = self._target(plan.table), self._stage(plan)
         inside, bounds = self._predicate(plan.table, [plan.read], schema_types(schema))
         deleted = self._connection.modify(f"DELETE FROM {target} AS t WHERE {inside}", bounds)
+        moved = 0
         if plan.table.primary_key:
             # a row whose key sits in another window has moved here
-            same_key = " AND ".join(f"t.{quote(k)} = s.{quote(k)}" for k in plan.table.primary_key)
-            deleted += self._connection.modify(
-                f"DELETE FROM {target} AS t USING {stage} AS s WHERE {same_key}"
+            moved = self._connection.modify(
+                f"DELETE FROM {target} AS t USING {stage} AS s WHERE {self._same_key(plan.table)}"
             )
-        return Changes(inserted=self._connection.modify(insert), deleted=deleted)
+        try:
+            inserted = self._connection.modify(insert)
+            return Changes(inserted, deleted=deleted + moved, moved=moved)
+        except KeyViolation as error:
+            if not plan.table.primary_key:
+                raise
+            # the stage has the same key, so the other row came meanwhile: a load of a window it was in before
+            raise LoadError(
+                f"another load has just written a row of this window: {error.message}", transient=True
+            ) from error
 
     # ---------------------------------------------------------------- verify, finish
 
@@ -162,9 +179,12 @@ class PostgresSession:
     def finish(self, plan: Plan) -> None:
         if not plan.stages_in_final_table:
             self.execute(f"DROP TABLE {self._stage(plan)}")
+        # before the swap, after which readers wait for the commit
+        self.execute(
+            f"ANALYZE {self._stage(plan) if plan.stages_in_final_table else self._target(plan.table)}"
+        )
         if plan.strategy is Strategy.SWAP:
             self._swap(plan)
-        self.execute(f"ANALYZE {self._target(plan.table)}")
 
     def _swap(self, plan: Plan) -> None:
         target = self._target(plan.table)
@@ -173,25 +193,37 @@ class PostgresSession:
         new_key = primary_key_name(self._connection, self._schema, self._stage_name(plan))
         self.execute(f"DROP TABLE {target}")
         self.execute(f"ALTER TABLE {self._stage(plan)} RENAME TO {quote(plan.table.name)}")
-        if new_key:
-            name = old_key or f"{plan.table.name[:40]}_pkey"
+        if new_key and (name := old_key or self._free_name(plan.table.name, "_pkey")):
             self.execute(f"ALTER TABLE {target} RENAME CONSTRAINT {quote(new_key)} TO {quote(name)}")
 
+    def _free_name(self, start: str, end: str) -> str | None:
+        """The name that Postgres itself would give to an index, unless it is taken."""
+        name = start.encode()[: 63 - len(end)].decode(errors="ignore") + end
+        taken = self.execute(
+            "SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+            "WHERE n.nspname = $1 AND c.relname = $2",
+            (self._schema, name),
+        )
+        return None if taken else name
+
     def _lock_for_swap(self, target: str) -> None:
+        # in the server, as the driver takes no further statement after an error, not even ROLLBACK TO SAVEPOINT;
+        # the inner block is a savepoint, and to leave it gives up the place in the queue
+        body = f"""
+            BEGIN
+                FOR attempt IN 1 .. {_SWAP_ATTEMPTS} LOOP
+                    BEGIN
+                        LOCK TABLE {target} IN ACCESS EXCLUSIVE MODE;
+                        RETURN;
+                    EXCEPTION WHEN lock_not_available THEN
+                        IF attempt = {_SWAP_ATTEMPTS} THEN RAISE; END IF;
+                    END;
+                    PERFORM pg_sleep({_SWAP_PAUSE_SECONDS});
+                END LOOP;
+            END
+        """
         self.execute(f"SET LOCAL lock_timeout = '{_SWAP_LOCK_TIMEOUT}'")
-        for attempt in range(1, _SWAP_ATTEMPTS + 1):
-            self.execute("SAVEPOINT swap")
-            try:
-                self.execute(f"LOCK TABLE {target} IN ACCESS EXCLUSIVE MODE")
-            except ReplicationError as error:
-                if not isinstance(error, LoadError) or not error.transient or attempt == _SWAP_ATTEMPTS:
-                    raise
-                # giving up the place in the queue lets waiting readers through
-                self.execute("ROLLBACK TO SAVEPOINT swap")
-                time.sleep(_SWAP_PAUSE_SECONDS)
-            else:
-                self.execute("RELEASE SAVEPOINT swap")
-                return
+        self.execute("DO '" + body.replace("'", "''") + "'")
 
     # ---------------------------------------------------------------- counting
 
@@ -230,7 +262,10 @@ class PostgresSession:
         return f"{quote(self._schema)}.{quote(table.name)}"
 
     def _stage(self, plan: Plan) -> str:
-        return f"{quote(self._schema)}.{quote(self._stage_name(plan))}"
+        return f"{quote(self._stage_schema(plan))}.{quote(self._stage_name(plan))}"
+
+    def _stage_schema(self, plan: Plan) -> str:
+        return self._schema if plan.stages_in_final_table else "pg_temp"
 
     def _stage_name(self, plan: Plan) -> str:
         if plan.strategy is Strategy.CREATE:

@@ -1,0 +1,161 @@
+"""What a table becomes in Dagster's catalog."""
+
+from datetime import datetime
+from itertools import pairwise
+
+import dagster as dg
+import psycopg
+import pytest
+
+from code_location import (
+    Deployment,
+    DeploymentKind,
+    ReplicationProject,
+    ReplicationTableData,
+    ReplicationTranslator,
+    build_replication_defs,
+)
+from code_location.replication import window_of
+from tests.orchestration.harness import TABLES, Lab
+
+BRANCH = Deployment(DeploymentKind.BRANCH, "pr_17")
+
+
+def specs_of(lab: Lab) -> dict[str, dg.AssetSpec]:
+    return {spec.key.to_user_string(): spec for spec in lab.defs.resolve_all_asset_specs()}
+
+
+def test_specs(lab):
+    specs = specs_of(lab)
+    users = specs["users"]
+    assert [dep.asset_key for dep in users.deps] == [dg.AssetKey(["source", "users"])]
+    assert users.kinds == {"postgres", "table"}
+    assert users.group_name == "replication"
+    assert users.metadata["dagster/table_name"] == "target.users"
+    assert users.description == (
+        "Table users, replicated from duckdb (merged by id, new since the last updated_at) into schema target."
+    )
+    assert users.partitions_def is None
+    source = specs["source/users"]
+    assert (source.kinds, source.group_name) == ({"duckdb", "table"}, "source")
+    assert source.metadata["dagster/table_name"] == "main.users"
+    assert list(source.deps) == []
+
+
+def test_sources_are_external(lab):
+    graph = lab.defs.resolve_asset_graph()
+    materializable = {key.to_user_string() for key in graph.materializable_asset_keys}
+    assert materializable == {"users", "products", "activity"}
+    assert {key.to_user_string() for key in graph.external_asset_keys} == {
+        "source/users",
+        "source/products",
+        "source/activity",
+    }
+
+
+def test_partitions(lab):
+    partitions = specs_of(lab)["activity"].partitions_def
+    days = [f"2024-03-0{day}" for day in range(1, 6)]
+    assert partitions.get_partition_keys() == days
+    definition = lab.defs.resolve_assets_def("activity")
+    assert definition.backfill_policy == dg.BackfillPolicy.single_run()
+
+    # open at its end, on a clock of its own: a day is over when it is over there
+    lab.yaml(TABLES.replace("end: 2024-03-06", "timezone: America/New_York"))
+    partitions = specs_of(lab)["activity"].partitions_def
+    assert partitions.timezone == "America/New_York"
+    before, after = (
+        datetime.fromisoformat("2024-03-04T04:59:00+00:00"),
+        datetime.fromisoformat("2024-03-04T05:00:00+00:00"),
+    )
+    with dg.partition_loading_context(effective_dt=before):
+        assert partitions.get_last_partition_key() == "2024-03-02"
+    with dg.partition_loading_context(effective_dt=after):
+        assert partitions.get_last_partition_key() == "2024-03-03"
+
+
+def test_partition_keys_are_the_windows_of_the_engine(lab):
+    """Also over a change to summer time, where a day has 23 hours."""
+    lab.yaml(TABLES.replace("end: 2024-03-06", "timezone: America/New_York, end: 2024-11-10"))
+    table = lab.project.config.table("activity")
+    keys = specs_of(lab)["activity"].partitions_def.get_partition_keys()
+    assert len(keys) == 254
+    windows = [window_of(table, key) for key in keys]
+    assert all(before.end == after.start for before, after in pairwise(windows))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "changed"),
+    [
+        ("products, primary_key: id", "products", {"products"}),
+        ("cursor: updated_at, ", "", {"users"}),
+        ("end: 2024-03-06", "end: 2024-03-07", {"activity"}),
+        # when a table is copied says nothing about its rows
+        ("0 2 * * *", "0 3 * * *", set()),
+        (", sensor: true", "", set()),
+        ("tables:", "tables:\n  # only a comment", set()),
+        ("  - {name: users", "  - {name: events, primary_key: id}\n  - {name: users", set()),
+    ],
+)
+def test_the_code_version_changes_with_what_the_tables_own_entry_says_about_its_rows(
+    lab, before, after, changed
+):
+    old = specs_of(lab)
+    lab.yaml(TABLES.replace(before, after))
+    new = specs_of(lab)
+    assert {key for key in old if old[key].code_version != new[key].code_version} == changed
+
+
+def test_a_branch_deployment_writes_into_a_schema_of_its_own(lab, monkeypatch):
+    monkeypatch.setenv("DAGSTER_CLOUD_IS_BRANCH_DEPLOYMENT", "1")
+    monkeypatch.setenv("DAGSTER_CLOUD_PULL_REQUEST_ID", "17")
+    with lab.dagster() as dagster:
+        run = dagster.run(["users"])
+        assert run.metadata("users")["dagster/table_name"] == "target__pr_17.users"
+        assert run.checks["users"].passed
+        monkeypatch.delenv("DAGSTER_CLOUD_IS_BRANCH_DEPLOYMENT")
+        monkeypatch.delenv("DAGSTER_CLOUD_PULL_REQUEST_ID")
+    assert lab.pg("SELECT count(*) FROM target__pr_17.users") == [(100,)]
+    with pytest.raises(psycopg.errors.UndefinedTable):
+        lab.pg("SELECT count(*) FROM target.users")
+    # neither knows of the other's loads: production starts from nothing
+    with lab.dagster() as dagster:
+        assert dagster.run(["users"]).metadata("users")["replication/strategy"] == "create"
+    assert lab.pg("SELECT count(*) FROM target__pr_17._replication_loads") == [(1,)]
+
+
+class Renaming(ReplicationTranslator):
+    def get_asset_spec(self, data: ReplicationTableData) -> dg.AssetSpec:
+        spec = super().get_asset_spec(data)
+        if data.table.name == "users":
+            spec = spec.replace_attributes(owners=["team:crm"], tags={"pii": "yes"})
+        return spec.replace_attributes(key=spec.key.with_prefix([data.project.deployment.kind, "raw"]))
+
+    def get_source_asset_spec(self, data: ReplicationTableData) -> dg.AssetSpec:
+        return (
+            super().get_source_asset_spec(data).replace_attributes(key=dg.AssetKey(["crm", data.table.name]))
+        )
+
+
+def test_a_translator_changes_everything_at_once(lab):
+    """Assets, sources, checks, jobs, schedules and the sensor all go by the translator's keys."""
+    project = ReplicationProject(lab.yaml(), BRANCH)
+    defs = build_replication_defs(project, translator=Renaming())
+    specs = {spec.key.to_user_string(): spec for spec in defs.resolve_all_asset_specs()}
+    keys = {f"branch/raw/{name}" for name in ("users", "products", "activity")}
+    assert set(specs) == keys | {f"crm/{name}" for name in ("users", "products", "activity")}
+    assert [dep.asset_key.to_user_string() for dep in specs["branch/raw/users"].deps] == ["crm/users"]
+    assert (list(specs["branch/raw/users"].owners), specs["branch/raw/users"].tags["pii"]) == (
+        ["team:crm"],
+        "yes",
+    )
+    repository = defs.get_repository_def()
+    assert {check.asset_key.to_user_string() for check in repository.asset_graph.asset_check_keys} == keys
+
+    def selected(job: str) -> set[str]:
+        return {key.to_user_string() for key in repository.get_job(job).asset_layer.selected_asset_keys}
+
+    assert selected("replicate_all") == {"branch/raw/users", "branch/raw/products"}
+    assert selected("replicate_at_0_2_x_x_x_job") == {"branch/raw/products"}
+    [sensor] = defs.sensors
+    assert selected(sensor.job_name) == {"branch/raw/users"}

@@ -1,0 +1,147 @@
+"""Runs: what they copy, what they record, and how they fail."""
+
+from urllib.parse import urlsplit
+
+import pytest
+
+from deploy.local.graphql import GraphQLError
+from tests.orchestration.harness import TABLES
+
+STANDARD = {
+    "dagster/table_name",
+    "dagster/column_schema",
+    *("replication/load_id", "replication/mode", "replication/strategy", "replication/bytes"),
+    *(
+        "replication/rows_read",
+        "replication/rows_inserted",
+        "replication/rows_updated",
+        "replication/rows_deleted",
+    ),
+    *("replication/seconds", "replication/committed_at"),
+}
+
+
+def test_whole_tables(lab):
+    with lab.dagster() as dagster:
+        run = dagster.run(["users", "products"])
+    assert run.materialized == [("products", None), ("users", None)]
+    assert lab.duck("SELECT * FROM users ORDER BY id") == lab.pg("SELECT * FROM target.users ORDER BY id")
+    assert lab.duck("SELECT * FROM products ORDER BY id") == lab.pg(
+        "SELECT * FROM target.products ORDER BY id"
+    )
+    assert sorted(lab.loads(run)) == [("products", None), ("users", None)]
+
+    users, products = run.metadata("users"), run.metadata("products")
+    assert set(users) == STANDARD | {"dagster/row_count", "replication/watermark"}
+    assert set(products) == STANDARD | {"dagster/row_count"}
+    assert (users["dagster/row_count"], products["dagster/row_count"]) == (100, 20)
+    assert users["replication/watermark"] == "2024-01-05 04:00:00"
+    assert [(c.name, c.type, c.constraints.nullable) for c in products["dagster/column_schema"].columns] == [
+        ("id", "integer", False),
+        ("price", "numeric(10,2)", True),
+    ]
+
+
+def test_metadata_are_the_ledgers_figures(lab):
+    with lab.dagster() as dagster:
+        dagster.run(["users"])
+        lab.duck("UPDATE users SET name = 'new', updated_at = TIMESTAMP '2024-02-01' WHERE id = 7")
+        run = dagster.run(["users"])
+    metadata = run.metadata("users")
+    [ledger] = lab.pg(
+        "SELECT load_id::text, mode, strategy, rows_read, rows_inserted, rows_updated, rows_deleted, bytes, "
+        "extract(epoch FROM committed_at - started_at)::float8, extract(epoch FROM committed_at)::float8, watermark_after "
+        f"FROM target._replication_loads WHERE run_id = '{run.id}'"
+    )
+    names = "load_id mode strategy rows_read rows_inserted rows_updated rows_deleted bytes seconds committed_at watermark"
+    assert tuple(metadata[f"replication/{name}"] for name in names.split()) == pytest.approx(ledger)
+    assert ledger[1:7] == ("merge", "upsert", 2, 0, 1, 0)
+    # an upsert doesn't count the whole table
+    assert "dagster/row_count" not in metadata
+    # the event's data version is the load, so that the same load reported twice is no change
+    assert run.materializations[0].tags["dagster/data_version"] == ledger[0]
+
+
+def test_a_subset(lab):
+    with lab.dagster() as dagster:
+        run = dagster.run(["products"])
+        assert run.materialized == [("products", None)]
+        assert list(run.checks) == ["products"]
+        config = {"resources": {"replication": {"config": {"concurrency": 1, "attempts": 2}}}}
+        run = dagster.run(["users"], config=config)
+        assert run.materialized == [("users", None)]
+        assert lab.loads() == [("products", None), ("users", None)]
+        # a job runs what it is made of, or some of it
+        assert dagster.run(["users", "products"], job="replicate_all").materialized == [
+            ("products", None),
+            ("users", None),
+        ]
+        with pytest.raises(GraphQLError, match="concurrency"):
+            dagster.run(["users"], config={"resources": {"replication": {"config": {"concurrency": "many"}}}})
+
+
+def test_a_partition_reaches_the_read_and_the_write(lab):
+    with lab.dagster() as dagster:
+        for day in ("2024-03-02", "2024-03-03"):
+            dagster.run(["activity"], partition=day)
+        assert lab.days() == {"2024-03-02": 24, "2024-03-03": 24}
+        # both days change in the source and, by hand, in the destination; one is loaded
+        lab.duck("DELETE FROM activity WHERE hour(happened_at) < 6")
+        lab.pg("UPDATE target.activity SET id = -id WHERE happened_at::date = '2024-03-03'")
+        run = dagster.run(["activity"], partition="2024-03-02")
+    assert run.materialized == [("activity", "2024-03-02")]
+    assert lab.days() == {"2024-03-02": 18, "2024-03-03": 24}
+    assert lab.pg("SELECT count(*) FROM target.activity WHERE id < 0") == [(24,)]
+    metadata = run.metadata("activity", "2024-03-02")
+    assert set(metadata) == STANDARD | {"dagster/partition_row_count"}
+    assert metadata["dagster/partition_row_count"] == 18
+    assert metadata["replication/rows_read"] == 18
+    assert metadata["replication/strategy"] == "replace_window"
+
+
+def test_a_table_with_partitions_is_not_replaced_by_a_run_without(lab):
+    with lab.dagster() as dagster:
+        dagster.run(["activity"], partition="2024-03-02")
+        run = dagster.run(["activity"], fails=True)
+    assert (
+        "table 'activity' has partitions, and this run names none of them (launch it for a partition"
+        in run.errors
+    )
+    assert lab.days() == {"2024-03-02": 24}
+
+
+def test_one_tables_failure_leaves_the_others(lab):
+    lab.yaml(
+        TABLES.replace(
+            "tables:", "tables:\n  - {name: missing}\n  - {name: twice, primary_key: id}\n  - {name: fine}"
+        )
+    )
+    lab.duck("CREATE TABLE twice AS SELECT 1 AS id FROM range(2)", "CREATE TABLE fine AS SELECT 1 AS id")
+    with lab.dagster() as dagster:
+        run = dagster.run(["missing", "twice", "fine", "users", "products"], fails=True)
+    assert sorted(run.materialized) == [("fine", None), ("products", None), ("users", None)]
+    assert sorted(lab.loads(run)) == sorted(run.materialized)
+    [failure] = [e for e in run.errors.splitlines() if "loads failed" in e]
+    assert failure.endswith("2 loads failed, the others stand:")
+    assert "    missing: there is no table 'missing' in schema 'main' of source.duckdb" in run.errors
+    assert "    twice: could not create unique index" in run.errors
+    assert "Key (id)=(1) is duplicated" in run.errors
+    # and each is told where it happened, in the step's log
+    assert "missing: there is no table" in run.log
+
+
+def test_errors_are_in_words_and_hold_no_password(lab, monkeypatch):
+    password = urlsplit(lab.dsn).password
+    monkeypatch.setenv("DESTINATION", lab.dsn.replace(f":{password}@", ":not-the-password@"))
+    with lab.dagster() as dagster:
+        refused = dagster.run(["users"], fails=True)
+        assert "users: can't connect to Postgres" in refused.errors
+        assert "password authentication failed" in refused.errors
+        monkeypatch.delenv("DESTINATION")
+        unset = dagster.run(["users"], fails=True)
+        assert "replication.yaml:4:" in unset.errors
+        assert "the environment variable DESTINATION is not set" in unset.errors
+        for run in (refused, unset):
+            everything = str(dagster.instance.all_logs(run.id))
+            assert password not in everything
+            assert "not-the-password" not in everything

@@ -1,0 +1,258 @@
+"""Definitions load without databases, secrets, network and without surprises in what they show."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from dagster._core.remote_representation.external_data import RepositorySnap
+from dagster_shared.serdes import serialize_value
+
+from code_location import (
+    Deployment,
+    DeploymentKind,
+    ReplicationProject,
+    ReplicationResource,
+    build_replication_defs,
+)
+from code_location.replication import ConfigError
+from deploy.local.graphql import load_error
+from tests.orchestration.harness import TABLES
+
+ROOT = Path(__file__).parents[2]
+
+# as the guide has it, to the letter
+GUIDE = """\
+connections:
+  source:
+    type: duckdb
+    connection: example.duckdb
+  destination:
+    type: postgres
+    connection: postgresql://postgres:postgres@localhost/postgres
+
+tables:
+  - name: users
+    primary_key: id
+  - name: products
+    primary_key: id
+  - name: activity
+    primary_key: id
+"""
+
+LOAD = """
+import json
+from code_location.definitions import defs
+repository = defs.get_repository_def()
+repository.load_all_definitions()
+print(json.dumps({
+    "assets": sorted(key.to_user_string() for key in repository.asset_graph.get_all_asset_keys()),
+    "jobs": sorted(job.name for job in repository.get_all_jobs() if not job.name.startswith("__")),
+    "schedules": [schedule.name for schedule in repository.schedule_defs],
+    "sensors": [sensor.name for sensor in repository.sensor_defs],
+    "checks": sorted(key.asset_key.to_user_string() for key in repository.asset_graph.asset_check_keys),
+}))
+"""
+
+
+def load_elsewhere(path: Path) -> subprocess.CompletedProcess[str]:
+    """Imports code_location.definitions in a process without environment and, where that can be had, without network."""
+    cut_off = ["unshare", "--net"]
+    possible = (
+        subprocess.run([*cut_off, "true"], capture_output=True).returncode == 0
+        if os.geteuid() == 0
+        else False
+    )
+    return subprocess.run(
+        [*(cut_off if possible else []), sys.executable, "-c", LOAD],
+        env={"REPLICATION_CONFIG": str(path), "PATH": os.environ["PATH"]},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_every_option_loads_with_databases_unreachable_and_variables_unset(tmp_path):
+    path = tmp_path / "replication.yaml"
+    connections = """
+connections:
+  source: {type: duckdb, connection: "${NO_SUCH_SOURCE}"}
+  destination: {type: postgres, connection: "postgresql://loader:${NO_SUCH_PASSWORD}@192.0.2.1:1/nowhere"}
+"""
+    path.write_text(connections + TABLES)
+    loaded = load_elsewhere(path)
+    assert loaded.returncode == 0, loaded.stderr
+    assert json.loads(loaded.stdout) == {
+        "assets": ["activity", "products", "source/activity", "source/products", "source/users", "users"],
+        "jobs": [
+            "replicate_all",
+            "replicate_at_0_2_x_x_x_by_day_job",
+            "replicate_at_0_2_x_x_x_job",
+            "replicate_by_day_job",
+        ],
+        "schedules": ["replicate_at_0_2_x_x_x", "replicate_at_0_2_x_x_x_by_day"],
+        "sensors": ["source_changes"],
+        "checks": ["activity", "products", "users"],
+    }
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["replication.yaml"]
+
+
+def test_the_guides_file_loads_unchanged(tmp_path):
+    path = tmp_path / "replication.yaml"
+    path.write_text(GUIDE)
+    defs = build_replication_defs(ReplicationProject(path))
+    repository = defs.get_repository_def()
+    assert {spec.key.to_user_string() for spec in defs.resolve_all_asset_specs()} == {
+        *("users", "products", "activity"),
+        *("source/users", "source/products", "source/activity"),
+    }
+    assert [job.name for job in repository.get_all_jobs()] == ["__ASSET_JOB", "replicate_all"]
+    assert (repository.schedule_defs, repository.sensor_defs) == ([], [])
+
+
+@pytest.mark.parametrize("example", ["replication.yaml", "nycflights.yaml"])
+def test_the_examples_load(example):
+    build_replication_defs(ReplicationProject(ROOT / "examples" / example)).get_repository_def()
+
+
+def test_a_broken_file_names_every_place(lab):
+    path = lab.yaml(
+        TABLES.replace("mode: merge", "mode: murge").replace(
+            "primary_key: id, sched", "primary_ky: id, sched"
+        )
+    )
+    with pytest.warns(UserWarning, match="Error loading"), lab.dagster() as dagster:
+        [location] = dagster.locations()
+    error = load_error(location)
+    assert f"{path}:7:36: 'mode' must be 'full_refresh' or 'merge'" in error
+    assert f"{path}:8:22: unknown option 'primary_ky'; did you mean 'primary_key'?" in error
+
+
+@pytest.mark.parametrize("cron", ["0 25 * * *", "every day", "* * *", "0 2 * * * *"])
+def test_a_bad_cron_names_its_line(lab, cron):
+    path = lab.yaml(TABLES.replace('schedule: "0 2 * * *"}', f'schedule: "{cron}"}}'))
+    with pytest.raises(ConfigError) as failure:
+        _ = lab.defs
+    assert f"{path}:8:39: '{cron}' is not a cron expression" in str(failure.value)
+
+
+SECRETS = ("hunter2-literal", "hunter2-variable")
+
+
+def test_no_secret_shows_anywhere(lab, monkeypatch):
+    """Neither one written into the file nor one from the environment, in whatever Dagster or a person gets to see."""
+    literal, variable = SECRETS
+    monkeypatch.setenv("DESTINATION_PASSWORD", variable)
+    for password in (literal, "${DESTINATION_PASSWORD}"):
+        dsn = f"postgresql://loader:{password}@127.0.0.1:1/nowhere"
+        connections = f"""
+connections:
+  source: {{type: duckdb, connection: source.duckdb}}
+  destination: {{type: postgres, connection: "{dsn}"}}
+"""
+        lab.yaml(connections=connections)
+        defs, project = lab.defs, lab.project
+        repository = defs.get_repository_def()
+        seen = [serialize_value(RepositorySnap.from_def(repository, defer_snapshots=False))]
+        seen += [serialize_value(job.get_job_snapshot()) for job in repository.get_all_jobs()]
+        specs = list(defs.resolve_all_asset_specs())
+        seen += [repr(specs), repr([(spec.metadata, spec.tags) for spec in specs])]
+        seen += [
+            repr(thing) for thing in (defs, project, vars(project), project.config, ReplicationResource())
+        ]
+        with lab.dagster() as dagster:
+            run = dagster.run(["users", "activity"][:1], fails=True)
+            assert "can't connect to Postgres" in run.errors
+            seen += [serialize_value(entry) for entry in dagster.instance.all_logs(run.id)]
+        for secret in SECRETS:
+            assert not [text for text in seen if secret in text]
+        # the search does find what is there
+        assert "source_changes" in seen[0]
+        assert "can't connect" in "".join(seen)
+
+
+def test_automation_starts_only_in_production(lab):
+    for kind, running in [("local", False), ("branch", False), ("production", True)]:
+        project = ReplicationProject(lab.yaml(), Deployment(DeploymentKind(kind), "some-branch"))
+        defs = build_replication_defs(project)
+        statuses = {schedule.default_status.value for schedule in defs.schedules}
+        statuses |= {sensor.default_status.value for sensor in defs.sensors}
+        assert statuses == {"RUNNING" if running else "STOPPED"}
+
+
+# the guide's own listing: a decorated function, a resource, a translator
+LISTING = """
+import dagster as dg
+from code_location import ReplicationProject, ReplicationResource, ReplicationTranslator, replication_assets
+
+project = ReplicationProject({path!r})
+
+
+class MyTranslator(ReplicationTranslator):
+    def get_asset_spec(self, data):
+        spec = super().get_asset_spec(data)
+        return spec.replace_attributes(
+            key=dg.AssetKey(["warehouse", "raw", data.table.name]),
+            group_name="not_this_one",
+            owners=["team:data"],
+            tags={{"tier": "gold"}},
+        )
+
+
+@replication_assets(
+    project=project,
+    name="my_replication_assets",
+    group_name="replication_group",
+    translator=MyTranslator(),
+    select=["users", "products"],
+    pool="warehouse",
+    op_tags={{"kind": "copy"}},
+)
+def my_assets(context: dg.AssetExecutionContext, replication: ReplicationResource):
+    yield from replication.replicate(context)
+
+
+defs = dg.Definitions(
+    assets=[my_assets],
+    resources={{"replication": ReplicationResource(concurrency=1)}},
+    executor=dg.in_process_executor,
+)
+"""
+
+
+def test_the_guides_listing(lab):
+    with lab.dagster(LISTING) as dagster:
+        run = dagster.run(["warehouse/raw/users", "warehouse/raw/products"])
+        assert run.materialized == [("warehouse/raw/products", None), ("warehouse/raw/users", None)]
+        assert run.metadata("warehouse/raw/users")["dagster/table_name"] == "target.users"
+        [node] = dagster.graphql(
+            """{ assetNodes(assetKeys: [{path: ["warehouse", "raw", "users"]}]) {
+            groupName opNames pools owners { ... on TeamAssetOwner { team } } tags { key value } } }"""
+        )["assetNodes"]
+    assert node["groupName"] == "replication_group"
+    assert node["opNames"] == ["my_replication_assets"]
+    assert node["pools"] == ["warehouse"]
+    assert node["owners"] == [{"team": "data"}]
+    assert {"key": "tier", "value": "gold"} in node["tags"]
+    assert lab.pg("SELECT count(*) FROM target.users") == [(100,)]
+
+
+def test_tables_of_different_partitions_cannot_share_a_listing(lab):
+    from code_location import replication_assets
+
+    with pytest.raises(
+        ConfigError, match=r"replication\.yaml:9:.*'users' and 'activity' have different partitions"
+    ):
+        replication_assets(project=lab.project)
+    with pytest.raises(ConfigError, match="no table 'user' here; did you mean 'users'"):
+        replication_assets(project=lab.project, select=["user"])
+
+    @replication_assets(project=lab.project, exclude=["activity"])
+    def tables(context: dg.AssetExecutionContext, replication: ReplicationResource):
+        yield from replication.replicate(context)
+
+    assert {key.to_user_string() for key in tables.keys} == {"users", "products"}

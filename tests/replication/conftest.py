@@ -1,0 +1,25 @@
+"""One database for all tests here, and in it a schema for each: cheaper than a database a test."""
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from deploy.local.postgres import PostgresServer
+from tests.replication.harness import Lab
+
+
+@pytest.fixture(scope="session")
+def database(postgres: PostgresServer) -> Iterator[str]:
+    name = f"replication_{uuid.uuid4().hex}"
+    yield postgres.create_database(name, template="template0")
+    postgres.drop_database(name)
+
+
+@pytest.fixture
+def lab(tmp_path: Path, database: str) -> Iterator[Lab]:
+    """Everything one test needs. The first load makes the schema."""
+    lab = Lab(tmp_path, database, f"Lab {uuid.uuid4().hex[:8]}")
+    yield lab
+    lab.close()

@@ -1,0 +1,232 @@
+"""What goes wrong on the way to a database is told in words, and without a secret."""
+
+import subprocess
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import pytest
+
+from code_location.replication import LoadFailure, replicate
+from code_location.replication.connectors.postgres.connection import PostgresConnection
+from code_location.replication.errors import ConfigError, ConnectionFailed, LoadError, PlanError
+from deploy.local.process import free_port
+from tests.replication.harness import Lab
+
+T: dict[str, Any] = {"name": "t", "primary_key": "id"}
+SECRET = "sword-fish"
+
+
+@pytest.fixture
+def table(lab: Lab) -> Lab:
+    lab.duck("CREATE TABLE t AS SELECT i AS id FROM range(10) t(i)")
+    return lab
+
+
+def address(lab: Lab) -> str:
+    return urlsplit(lab.dsn).netloc.rpartition("@")[2]
+
+
+def failure(lab: Lab, destination: str) -> ConnectionFailed:
+    """The error of a load, after a look at everything that it might show."""
+    config = lab.config(T, destination=destination)
+    [event] = [e for e in replicate(config, retry=_ONCE) if isinstance(e, LoadFailure)]
+    assert isinstance(event.error, ConnectionFailed)
+    shown = "".join(traceback.format_exception(event.error)) + repr(event) + repr(vars(event.error))
+    for part in (SECRET, "sword", "fish"):
+        assert part not in shown.replace(str(lab.folder), "")
+    return event.error
+
+
+from code_location.replication.transfer import RetryPolicy  # noqa: E402
+
+_ONCE = RetryPolicy(1)
+
+
+def test_a_wrong_password(table: Lab) -> None:
+    error = failure(table, f"postgresql://postgres:{SECRET}@{address(table)}/postgres")
+    assert "password authentication failed" in error.message
+    assert error.hint == "check the connection string in replication.yaml"
+    assert not error.transient
+
+
+def test_a_database_that_is_not_there(table: Lab) -> None:
+    error = failure(table, table.dsn.rpartition("/")[0] + "/nowhere")
+    assert 'database "nowhere" does not exist' in error.message
+    assert not error.transient
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_a_server_that_is_not_there(table: Lab, host: str) -> None:
+    error = failure(table, f"postgresql://postgres:{SECRET}@{host}:{free_port()}/postgres")
+    assert "Connection refused" in error.message
+    assert (error.hint, error.transient) == ("is the server up and reachable?", True)
+
+
+def test_a_host_that_has_no_address(table: Lab) -> None:
+    error = failure(table, f"postgresql://postgres:{SECRET}@no-such-host.test/postgres")
+    assert "could not translate host name" in error.message
+    assert error.transient
+
+
+@pytest.mark.parametrize(
+    "dsn",
+    [
+        f"postgresql://postgres:{SECRET.replace('-', '@')}@HOST/postgres",
+        f"postgresql://postgres:{SECRET.replace('-', '/')}@HOST/postgres",
+        f"postgresql://postgres:{SECRET.replace('-', '?')}@HOST/postgres",
+        f"postgresql://postgres:{SECRET.replace('-', '#')}@HOST/postgres",
+        f"postgresql://postgres:{SECRET.replace('-', '%zz')}@HOST/postgres",
+        f"postgresql://postgres:{SECRET.replace('-', ' ')}@HOST/postgres",
+        f"postgresql://postgres:{SECRET.replace('-', ':')}@HOST/postgres",
+        f"postgresql://postgres:[{SECRET}@HOST/postgres",
+        f"postgresql://postgres:{SECRET}@HOST:port/postgres",
+        f"postgresql://postgres@HOST/postgres?password={SECRET}",
+        f"postgresql://postgres@HOST/postgres?password={quote(SECRET, safe='').replace('s', '%73')}",
+        f"postgresql://postgres:{SECRET}@HOST/postgres?nonsense=1",
+        f"host=localhost password={SECRET}",
+        f"mysql://root:{SECRET}@HOST/postgres",
+    ],
+)
+def test_a_connection_string_shows_no_part_of_its_password(table: Lab, dsn: str) -> None:
+    error = failure(table, dsn.replace("HOST", address(table)))
+    assert "\n" not in error.message
+
+
+def test_a_password_with_special_characters_works(table: Lab) -> None:
+    password = "a@b/c?d#e%f:g h&i=j'\"☃"
+    escaped = password.replace("'", "''")
+    table.pg("CREATE SCHEMA {s}")
+    role = table.schema.lower().replace(" ", "_")
+    table.pg(
+        f"CREATE ROLE {role} LOGIN PASSWORD '{escaped}'".replace("%", "%%")
+        if False
+        else f"CREATE ROLE {role} LOGIN PASSWORD '{escaped}'"
+    )
+    try:
+        table.pg(f"GRANT ALL ON SCHEMA {{s}} TO {role}")
+        base = urlsplit(table.dsn)
+        dsn = f"postgresql://{role}:{quote(password, safe='')}@{address(table)}{base.path}"
+        config = table.config(T, destination=dsn.replace("$", "$$"))
+        assert table.load(T, config=config).entry.rows_read == 10
+        assert PostgresConnection(
+            dsn + "?connect_timeout=5&keepalives_idle=1&keepalives_interval=1&keepalives_count=1"
+        ).execute("SELECT 1") == [(1,)]
+        assert PostgresConnection(dsn + "?").execute(
+            "SHOW application_name" if False else "SELECT current_setting('application_name')"
+        ) == [("replication",)]
+        assert PostgresConnection(dsn + "?application_name=mine").execute(
+            "SELECT current_setting('application_name')"
+        ) == [("mine",)]
+    finally:
+        table.pg(f"DROP OWNED BY {role}")
+        table.pg(f"DROP ROLE {role}")
+
+
+def test_rights_that_are_missing_are_named(table: Lab) -> None:
+    table.load(T)
+    role = table.schema.lower().replace(" ", "_")
+    table.pg(f"CREATE ROLE {role} LOGIN PASSWORD 'secret'")
+    try:
+        table.pg(f"GRANT USAGE ON SCHEMA {{s}} TO {role}")
+        dsn = f"postgresql://{role}:secret@{address(table)}{urlsplit(table.dsn).path}"
+        with pytest.raises(
+            LoadError, match="permission denied for table .*grant the destination role this right"
+        ):
+            table.load(T, config=table.config(T, destination=dsn))
+    finally:
+        table.pg(f"DROP OWNED BY {role}")
+        table.pg(f"DROP ROLE {role}")
+
+
+def test_a_variable_that_is_not_set(table: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_SUCH_VARIABLE", raising=False)
+    config = table.config(T, destination="postgresql://u:${NO_SUCH_VARIABLE}@h/d")
+    [failed] = list(replicate(config))
+    assert isinstance(failed, LoadFailure)
+    assert isinstance(failed.error, ConfigError)
+    assert "the environment variable NO_SUCH_VARIABLE is not set" in str(failed.error)
+
+
+# ---------------------------------------------------------------- the source
+
+
+def test_a_source_that_is_not_there(table: Lab) -> None:
+    with pytest.raises(
+        ConnectionFailed, match=r"there is no DuckDB file .*none\.duckdb .check connections\.source"
+    ):
+        table.load(T, config=table.config(T, source="none.duckdb"))
+    assert not (table.folder / "none.duckdb").exists()
+
+
+def test_a_source_that_another_process_writes_to(table: Lab) -> None:
+    script = (
+        "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print('open', flush=True); sys.stdin.read()"
+    )
+    writer = subprocess.Popen(
+        [sys.executable, "-c", script, str(table.source)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "open\n"
+        with pytest.raises(ConnectionFailed, match="is held by another process that writes to it") as caught:
+            table.load(T)
+        assert caught.value.transient
+        # it waits until the file is free
+        writer.communicate()
+        assert table.load(T).entry.rows_read == 10
+    finally:
+        writer.kill()
+        writer.communicate()
+
+
+@pytest.mark.parametrize("content", [b"", b"this is no database at all" * 1000])
+def test_a_source_that_is_no_database(table: Lab, content: bytes) -> None:
+    """In a folder whose name is a trap for whoever looks for 'lock' in the message."""
+    folder = table.folder / "could not set clocks"
+    folder.mkdir()
+    path = folder / "unlocked.duckdb"
+    path.write_bytes(content)
+    with pytest.raises(ConnectionFailed if content else PlanError) as caught:
+        table.load(T, config=table.config(T, source=path))
+    assert not caught.value.transient
+    assert "another process" not in caught.value.message
+
+
+def test_a_table_that_is_not_there(table: Lab) -> None:
+    table.duck("CREATE TABLE users AS SELECT 1 AS id")
+    with pytest.raises(
+        PlanError,
+        match=r"there is no table 'user' in schema 'main' of source\.duckdb .did you mean 'users'\?",
+    ):
+        table.load({"name": "user"})
+    with pytest.raises(
+        PlanError, match=r"there is no table 'xyz' in schema 'main' of source\.duckdb .it has t, users"
+    ):
+        table.load({"name": "xyz"})
+
+
+def test_the_source_is_free_after_a_load_and_after_a_failure(table: Lab) -> None:
+    """Another process may write to it at once."""
+    script = "import duckdb, sys; duckdb.connect(sys.argv[1]).execute('INSERT INTO t VALUES (1)')"
+    write = [sys.executable, "-c", script, str(table.source)]
+    table.load(T)
+    subprocess.run(write, check=True)  # and now the key is there twice
+    with pytest.raises(LoadError):
+        table.load(T)
+    subprocess.run(write, check=True)
+
+
+def test_relative_paths_count_from_the_file(
+    table: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    for source in ("source.duckdb", "duckdb:///source.duckdb", str(table.source)):
+        assert table.load(T, config=table.config(T, source=source)).entry.rows_read == 10

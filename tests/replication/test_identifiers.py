@@ -1,0 +1,90 @@
+"""Names that need quoting, in every place where a name stands."""
+
+from typing import Any
+
+import pytest
+
+from code_location.replication.errors import ReplicationError
+from tests.replication.harness import Lab
+
+ODD = [
+    "with space",
+    'with "quotes"',
+    "with 'apostrophe'",
+    "UPPER",
+    "select",
+    "naïve ☃ 日本",
+    "odd (name) AS t",
+    "100%s $1 {0} :x",
+    "back\\slash",
+    "$replication$",
+    "dot.ted",
+    "-- comment; DROP",
+    "ß" * 31,  # 62 bytes
+]
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_names_everywhere(lab: Lab, name: str) -> None:
+    def quoted(text: str) -> str:
+        return '"' + text.replace('"', '""') + '"'
+
+    column, lab.schema = quoted(name), name
+    here = quoted(name)
+    lab.duck(
+        f"CREATE TABLE {here} AS SELECT i AS {column}, TIMESTAMP '2024-03-01' + INTERVAL (i) HOUR AS {quoted(name[:-1] + '2')} "
+        "FROM range(48) t(i)"
+    )
+    table: dict[str, Any] = {"name": name, "primary_key": name, "cursor": name}
+    days = {"by": "day", "column": name[:-1] + "2", "start": "2024-03-01"}
+    seen = [lab.load(table).entry.strategy, lab.load(table).entry.strategy]
+    lab.duck(f"INSERT INTO {here} VALUES (1000, TIMESTAMP '2024-03-01 12:00')")
+    seen.append(lab.load({**table, "mode": "merge"}).entry.strategy)
+    seen.append(lab.load({**table, "partition": days}, "2024-03-01").entry.strategy)
+    assert seen == ["create", "swap", "upsert", "replace_window"]
+    with lab.connect() as connection:
+        # as bytes, so that no placeholder is looked for
+        found = connection.execute(f"SELECT * FROM {here}.{here} ORDER BY 1".encode()).fetchall()
+    assert found == lab.duck(f"SELECT * FROM {here} ORDER BY 1")
+    assert lab.leftovers() == []
+
+
+def test_a_source_schema(lab: Lab) -> None:
+    lab.duck(
+        'CREATE SCHEMA "My Schema"',
+        'CREATE TABLE "My Schema".t AS SELECT 1 AS id',
+        "CREATE TABLE t AS SELECT 2 AS id",
+    )
+    config = lab.config({"name": "t"})
+    source = config.connections.source.model_copy(update={"schema_name": "My Schema"})
+    connections = config.connections.model_copy(update={"source": source})
+    lab.load({"name": "t"}, config=config.model_copy(update={"connections": connections}))
+    assert lab.rows("t") == [(1,)]
+
+
+def test_a_view_is_a_source_too(lab: Lab) -> None:
+    lab.duck(
+        "CREATE TABLE t AS SELECT i AS id FROM range(10) t(i)", "CREATE VIEW v AS SELECT id * 2 AS id FROM t"
+    )
+    lab.load({"name": "v", "primary_key": "id"})
+    assert lab.rows("v") == [(i * 2,) for i in range(10)]
+
+
+@pytest.mark.parametrize("what", ["table", "schema"])
+def test_names_that_postgres_would_cut_are_refused(lab: Lab, what: str) -> None:
+    long = "ü" * 32  # 64 bytes
+    name = long if what == "table" else "t"
+    lab.duck(f'CREATE TABLE "{name}" AS SELECT 1 AS id')
+    if what == "schema":
+        lab.schema = long
+    else:
+        # what it would have been cut to is somebody else's table
+        lab.pg("CREATE SCHEMA {s}")
+        lab.pg(f'CREATE TABLE {{s}}."{long[:31]}" (id int)')
+    with pytest.raises(ReplicationError, match=f"'{long}' can't be a name in Postgres .at most 63 bytes"):
+        lab.load({"name": name})
+    if what == "table":
+        assert lab.pg(f'SELECT count(*) FROM {{s}}."{long[:31]}"') == [(0,)]
+    else:
+        lab.schema = "none of it"
+        assert lab.pg("SELECT 1 FROM pg_namespace WHERE nspname LIKE %s", "ü%") == []
