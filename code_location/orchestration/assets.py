@@ -9,7 +9,11 @@ from dagster import AssetsDefinition, AssetSpec, BackfillPolicy, multi_asset
 
 from code_location.orchestration.partitions import partitions_def_of
 from code_location.orchestration.project import ReplicationProject
-from code_location.orchestration.translator import ReplicationTableData, ReplicationTranslator
+from code_location.orchestration.translator import (
+    ReplicationTableData,
+    ReplicationTranslator,
+    specs_by_table,
+)
 from code_location.replication import ConfigError
 
 # where the resource finds, on an asset, what it is to replicate
@@ -45,10 +49,12 @@ def replication_assets(
         select, exclude: Names of tables to take or leave out.
 
     Raises ConfigError when the tables don't agree on partitions (one op can't serve two kinds: use
-    `select`, or `build_replication_defs`, which splits them).
+    `select`, or `build_replication_defs`, which splits them), or when two would be the same asset.
     """
     translator = translator or ReplicationTranslator()
-    tables = project.tables(list(select) if select else None, list(exclude) if exclude else None)
+    tables = project.tables(
+        list(select) if select is not None else None, list(exclude) if exclude is not None else None
+    )
     for table in tables:
         if partitions_def_of(table) != partitions_def_of(tables[0]):
             config = project.config
@@ -61,7 +67,10 @@ def replication_assets(
     partitioned = bool(tables) and tables[0].partition is not None
     return multi_asset(
         name=name,
-        specs=[_spec(translator, ReplicationTableData(table, project), group_name) for table in tables],
+        specs=[
+            _for_the_resource(spec, project, table, group_name)
+            for table, spec in specs_by_table(project, translator, tables).items()
+        ],
         can_subset=True,
         backfill_policy=(backfill_policy or BackfillPolicy.single_run()) if partitioned else None,
         pool=pool,
@@ -79,8 +88,8 @@ def source_assets(
     ]
 
 
-def _spec(translator: ReplicationTranslator, data: ReplicationTableData, group_name: str | None) -> AssetSpec:
-    spec = translator.get_asset_spec(data).merge_attributes(
-        metadata={PROJECT_KEY: data.project, TABLE_KEY: data.table.name}
-    )
+def _for_the_resource(
+    spec: AssetSpec, project: ReplicationProject, table: str, group_name: str | None
+) -> AssetSpec:
+    spec = spec.merge_attributes(metadata={PROJECT_KEY: project, TABLE_KEY: table})
     return spec.replace_attributes(group_name=group_name) if group_name else spec

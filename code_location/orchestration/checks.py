@@ -15,7 +15,7 @@ from dagster import (
 )
 
 from code_location.orchestration.project import ReplicationProject
-from code_location.orchestration.translator import ReplicationTableData, ReplicationTranslator
+from code_location.orchestration.translator import ReplicationTranslator, specs_by_table
 from code_location.replication import ConfigError, ReplicationError, Table
 from code_location.replication.comparison import CountComparison, compare_counts
 from code_location.replication.errors import ConnectionFailed
@@ -30,11 +30,8 @@ def row_count_checks(
 
     More rows in the source is a warning (it moved on); more in the destination is an error.
     """
-    translator = translator or ReplicationTranslator()
-    tables: dict[AssetKey, Table] = {
-        translator.get_asset_spec(ReplicationTableData(table, project)).key: table
-        for table in project.tables()
-    }
+    specs = specs_by_table(project, translator or ReplicationTranslator(), project.tables())
+    tables: dict[AssetKey, Table] = {spec.key: project.config.table(name) for name, spec in specs.items()}
 
     @multi_asset_check(
         name=name,

@@ -37,7 +37,8 @@ class ReplicationProject:
 
         Raises ConfigError for a name that isn't there.
         """
-        chosen = {self.config.table(name).name for name in select or [t.name for t in self.config.tables]}
+        names = [table.name for table in self.config.tables] if select is None else select
+        chosen = {self.config.table(name).name for name in names}
         chosen -= {self.config.table(name).name for name in exclude or []}
         return [table for table in self.config.tables if table.name in chosen]
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dagster import AssetKey, AssetSpec
+from dagster._core.definitions.utils import DISALLOWED_NAMES
 
 from code_location.orchestration.partitions import partitions_def_of
 from code_location.orchestration.project import ReplicationProject
-from code_location.replication import Table
+from code_location.replication import ConfigError, Table
 
 
 @dataclass(frozen=True)
@@ -21,14 +24,18 @@ class ReplicationTableData:
 
 
 class ReplicationTranslator:
-    """The defaults: a table `users` becomes the asset `users`, downstream of the external asset `source/users`."""
+    """The defaults: a table `users` becomes the asset `users`, downstream of the external asset `source/users`.
+
+    Keys differ from a table's name where Dagster can't have it: `order items` becomes `order_items`, `type` `type_`.
+    """
 
     def get_asset_spec(self, data: ReplicationTableData) -> AssetSpec:
         """The asset that a table is replicated to."""
         table, config = data.table, data.project.config
         destination = config.connections.destination
+        name = _plain(table.name)
         return AssetSpec(
-            key=AssetKey([table.name]),
+            key=AssetKey([f"{name}_" if name in DISALLOWED_NAMES else name]),
             deps=[self.get_source_asset_spec(data).key],
             group_name="replication",
             kinds={destination.type, "table"},
@@ -43,12 +50,38 @@ class ReplicationTranslator:
         """The external asset that stands for the table in the source."""
         source = data.project.config.connections.source
         return AssetSpec(
-            key=AssetKey(["source", data.table.name]),
+            key=AssetKey(["source", _plain(data.table.name)]),
             group_name="source",
             kinds={source.type, "table"},
             description=f"Table {data.table.name} in the source, which somebody else keeps.",
             metadata={"dagster/table_name": f"{source.schema_or_default}.{data.table.name}"},
         )
+
+
+def specs_by_table(
+    project: ReplicationProject, translator: ReplicationTranslator, tables: Sequence[Table]
+) -> dict[str, AssetSpec]:
+    """The asset spec of every table, by the table's name.
+
+    Raises ConfigError when two tables would have the same name in Dagster, whose ops know `a-b` as `a_b`.
+    """
+    specs: dict[str, AssetSpec] = {}
+    taken: dict[str, str] = {}
+    for table in tables:
+        spec = specs[table.name] = translator.get_asset_spec(ReplicationTableData(table, project))
+        first = taken.setdefault(spec.key.to_python_identifier(), table.name)
+        if first != table.name:
+            config = project.config
+            message = (
+                f"Dagster can't tell '{table.name}' from '{first}', asset {spec.key.to_user_string()}: "
+                "give one of them another key with a ReplicationTranslator"
+            )
+            raise ConfigError([config.problem(("tables", config.tables.index(table), "name"), message)])
+    return specs
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_.-]", "_", name)
 
 
 def _code_version(table: Table) -> str:

@@ -145,7 +145,7 @@ def load(
             if unanswered:
                 raise LoadError(
                     f"COMMIT was sent but its outcome can't be learned: {unanswered.message}",
-                    hint=f"look for load {request.load_id} in `replicate status` before loading again",
+                    hint=f"look for load {request.load_id} in _replication_loads before loading again",
                 ) from error
             if cancelled.is_set():
                 raise LoadCancelled(f"{request.name}: cancelled, nothing was changed") from error
@@ -254,7 +254,7 @@ class _Attempt:
             session.create_stage(plan, schema)
             staged = self._stage(session, plan, schema, extract.batches)
         self.tell(Phase.STAGED)
-        changes = session.apply(plan, schema)
+        changes = session.apply(plan, schema, staged)
         if changes.moved and (newer := ledger.window_committed_since(table.name, before_reading)):
             # its snapshot may be newer than ours, and the rows may have moved the other way
             raise LoadError(

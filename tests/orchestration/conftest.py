@@ -1,11 +1,10 @@
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
-from tests.orchestration.harness import INSTANCE, SOURCE, Lab
+from tests.orchestration.harness import SOURCE, Lab, Site, open_instance
 
 WARNINGS = [
     "error::DeprecationWarning",
@@ -23,20 +22,24 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 
 @pytest.fixture(scope="session")
-def blank_instance(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The files of an instance that nothing has happened in: copying them takes less than making them."""
-    home = tmp_path_factory.mktemp("instance")
-    with dg.DagsterInstance.local_temp(str(home), overrides=INSTANCE):
-        return home
+def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dg.DagsterInstance]:
+    """Opening one takes as long as a run, so they all share it; `lab` empties it."""
+    with open_instance(tmp_path_factory.mktemp("instance")) as instance:
+        yield instance
 
 
 @pytest.fixture
-def lab(tmp_path: Path, dsn: str, blank_instance: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
-    """Three tables as in the guide, each of another kind, and a Dagster instance with storage of its own."""
+def site(tmp_path: Path) -> Site:
+    """Three tables as in the guide, each of another kind. There is no destination."""
+    site = Site(tmp_path)
+    site.duck(SOURCE)
+    site.yaml()
+    return site
+
+
+@pytest.fixture
+def lab(site: Site, dsn: str, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> Lab:
+    """The site with all that a run needs: a destination, and a Dagster instance that knows of nothing."""
     monkeypatch.setenv("DESTINATION", dsn)
-    home = shutil.copytree(blank_instance, tmp_path / "instance")
-    with dg.DagsterInstance.local_temp(str(home), overrides=INSTANCE) as instance:
-        lab = Lab(tmp_path, dsn, instance)
-        lab.duck(SOURCE)
-        lab.yaml()
-        yield lab
+    instance.wipe()
+    return Lab(site.folder, dsn, instance)

@@ -51,15 +51,27 @@ tables:
     partition: {by: day, column: happened_at, start: 2024-03-01, end: 2024-03-06}
 """
 
-# runs start at once, and in the test's process
-INSTANCE = {
-    "run_coordinator": {"module": "dagster._core.run_coordinator", "class": "DefaultRunCoordinator"},
-    "run_launcher": {
-        "module": "dagster._core.launcher.sync_in_memory_run_launcher",
-        "class": "SyncInMemoryRunLauncher",
-    },
-    "telemetry": {"enabled": False},
-}
+
+@contextmanager
+def open_instance(home: Path) -> Iterator[dg.DagsterInstance]:
+    """With its storage in files below `home`; its runs start at once, and in the test's process."""
+    overrides = {
+        "run_coordinator": {"module": "dagster._core.run_coordinator", "class": "DefaultRunCoordinator"},
+        "run_launcher": {
+            "module": "dagster._core.launcher.sync_in_memory_run_launcher",
+            "class": "SyncInMemoryRunLauncher",
+        },
+        # one file instead of one a run, each of which would take a while to make
+        "event_log_storage": {
+            "module": "dagster._core.storage.event_log",
+            "class": "ConsolidatedSqliteEventLogStorage",
+            "config": {"base_dir": str(home)},
+        },
+        "telemetry": {"enabled": False},
+    }
+    with dg.DagsterInstance.local_temp(str(home), overrides=overrides) as instance:
+        yield instance
+
 
 # as code_location/definitions.py, with steps in the run's own process: one of their own takes seconds to start
 DEFINITIONS = """
@@ -193,12 +205,10 @@ class Run:
 
 
 @dataclass
-class Lab:
-    """`folder` holds source.duckdb and replication.yaml; the database at `dsn` is ours alone."""
+class Site:
+    """`folder` holds source.duckdb and replication.yaml."""
 
     folder: Path
-    dsn: str
-    instance: dg.DagsterInstance
 
     def yaml(self, tables: str = TABLES, connections: str = CONNECTIONS) -> Path:
         path = self.folder / "replication.yaml"
@@ -213,6 +223,21 @@ class Lab:
     def defs(self) -> dg.Definitions:
         return build_replication_defs(self.project)
 
+    def duck(self, *statements: str) -> list[Row]:
+        """Runs statements in the source and lets go of the file; gives the last one's rows."""
+        with duckdb.connect(str(self.folder / "source.duckdb")) as connection:
+            for statement in statements:
+                connection.execute(statement)
+            return connection.fetchall()
+
+
+@dataclass
+class Lab(Site):
+    """With a destination, the database at `dsn`, and a Dagster instance."""
+
+    dsn: str
+    instance: dg.DagsterInstance
+
     @contextmanager
     def dagster(self, definitions: str = DEFINITIONS) -> Iterator[Dagster]:
         """Loads a file of definitions; `{path}` in it stands for the replication.yaml."""
@@ -223,13 +248,6 @@ class Lab:
         origin = InProcessCodeLocationOrigin(target)
         with WorkspaceProcessContext(self.instance, InProcessTestWorkspaceLoadTarget(origin)) as process:
             yield Dagster(self.instance, process)
-
-    def duck(self, *statements: str) -> list[Row]:
-        """Runs statements in the source and lets go of the file; gives the last one's rows."""
-        with duckdb.connect(str(self.folder / "source.duckdb")) as connection:
-            for statement in statements:
-                connection.execute(statement)
-            return connection.fetchall()
 
     def pg(self, statement: str, *values: Any) -> list[Row]:
         with psycopg.connect(self.dsn, autocommit=True) as connection:

@@ -1,5 +1,6 @@
 """What a table becomes in Dagster's catalog."""
 
+import re
 from datetime import datetime
 from itertools import pairwise
 
@@ -15,18 +16,18 @@ from code_location import (
     ReplicationTranslator,
     build_replication_defs,
 )
-from code_location.replication import window_of
-from tests.orchestration.harness import TABLES, Lab
+from code_location.replication import ConfigError, window_of
+from tests.orchestration.harness import TABLES, Site
 
 BRANCH = Deployment(DeploymentKind.BRANCH, "pr_17")
 
 
-def specs_of(lab: Lab) -> dict[str, dg.AssetSpec]:
-    return {spec.key.to_user_string(): spec for spec in lab.defs.resolve_all_asset_specs()}
+def specs_of(site: Site) -> dict[str, dg.AssetSpec]:
+    return {spec.key.to_user_string(): spec for spec in site.defs.resolve_all_asset_specs()}
 
 
-def test_specs(lab):
-    specs = specs_of(lab)
+def test_specs(site):
+    specs = specs_of(site)
     users = specs["users"]
     assert [dep.asset_key for dep in users.deps] == [dg.AssetKey(["source", "users"])]
     assert users.kinds == {"postgres", "table"}
@@ -42,8 +43,8 @@ def test_specs(lab):
     assert list(source.deps) == []
 
 
-def test_sources_are_external(lab):
-    graph = lab.defs.resolve_asset_graph()
+def test_sources_are_external(site):
+    graph = site.defs.resolve_asset_graph()
     materializable = {key.to_user_string() for key in graph.materializable_asset_keys}
     assert materializable == {"users", "products", "activity"}
     assert {key.to_user_string() for key in graph.external_asset_keys} == {
@@ -53,16 +54,16 @@ def test_sources_are_external(lab):
     }
 
 
-def test_partitions(lab):
-    partitions = specs_of(lab)["activity"].partitions_def
+def test_partitions(site):
+    partitions = specs_of(site)["activity"].partitions_def
     days = [f"2024-03-0{day}" for day in range(1, 6)]
     assert partitions.get_partition_keys() == days
-    definition = lab.defs.resolve_assets_def("activity")
+    definition = site.defs.resolve_assets_def("activity")
     assert definition.backfill_policy == dg.BackfillPolicy.single_run()
 
     # open at its end, on a clock of its own: a day is over when it is over there
-    lab.yaml(TABLES.replace("end: 2024-03-06", "timezone: America/New_York"))
-    partitions = specs_of(lab)["activity"].partitions_def
+    site.yaml(TABLES.replace("end: 2024-03-06", "timezone: America/New_York"))
+    partitions = specs_of(site)["activity"].partitions_def
     assert partitions.timezone == "America/New_York"
     before, after = (
         datetime.fromisoformat("2024-03-04T04:59:00+00:00"),
@@ -74,11 +75,11 @@ def test_partitions(lab):
         assert partitions.get_last_partition_key() == "2024-03-03"
 
 
-def test_partition_keys_are_the_windows_of_the_engine(lab):
+def test_partition_keys_are_the_windows_of_the_engine(site):
     """Also over a change to summer time, where a day has 23 hours."""
-    lab.yaml(TABLES.replace("end: 2024-03-06", "timezone: America/New_York, end: 2024-11-10"))
-    table = lab.project.config.table("activity")
-    keys = specs_of(lab)["activity"].partitions_def.get_partition_keys()
+    site.yaml(TABLES.replace("end: 2024-03-06", "timezone: America/New_York, end: 2024-11-10"))
+    table = site.project.config.table("activity")
+    keys = specs_of(site)["activity"].partitions_def.get_partition_keys()
     assert len(keys) == 254
     windows = [window_of(table, key) for key in keys]
     assert all(before.end == after.start for before, after in pairwise(windows))
@@ -98,11 +99,11 @@ def test_partition_keys_are_the_windows_of_the_engine(lab):
     ],
 )
 def test_the_code_version_changes_with_what_the_tables_own_entry_says_about_its_rows(
-    lab, before, after, changed
+    site, before, after, changed
 ):
-    old = specs_of(lab)
-    lab.yaml(TABLES.replace(before, after))
-    new = specs_of(lab)
+    old = specs_of(site)
+    site.yaml(TABLES.replace(before, after))
+    new = specs_of(site)
     assert {key for key in old if old[key].code_version != new[key].code_version} == changed
 
 
@@ -137,9 +138,9 @@ class Renaming(ReplicationTranslator):
         )
 
 
-def test_a_translator_changes_everything_at_once(lab):
+def test_a_translator_changes_everything_at_once(site):
     """Assets, sources, checks, jobs, schedules and the sensor all go by the translator's keys."""
-    project = ReplicationProject(lab.yaml(), BRANCH)
+    project = ReplicationProject(site.yaml(), BRANCH)
     defs = build_replication_defs(project, translator=Renaming())
     specs = {spec.key.to_user_string(): spec for spec in defs.resolve_all_asset_specs()}
     keys = {f"branch/raw/{name}" for name in ("users", "products", "activity")}
@@ -159,3 +160,45 @@ def test_a_translator_changes_everything_at_once(lab):
     assert selected("replicate_at_0_2_x_x_x_job") == {"branch/raw/products"}
     [sensor] = defs.sensors
     assert selected(sensor.job_name) == {"branch/raw/users"}
+
+
+ODD = {
+    "order items": "order_items",
+    "Größe": "Gr__e",
+    "type": "type_",
+    "class": "class_",
+    "2024": "2024",
+    "a.b": "a.b",
+}
+
+
+def test_names_that_dagster_cannot_have(lab):
+    """Whatever a table is called, its asset loads and runs; rows go to a table of the very name."""
+    lab.yaml("tables:\n" + "".join(f'  - {{name: "{name}", sensor: true}}\n' for name in ODD))
+    lab.duck(*(f'CREATE TABLE "{name}" AS SELECT 1 AS id' for name in ODD))
+    with lab.dagster() as dagster:
+        run = dagster.run([*ODD.values()])
+        assert sorted(key for key, _ in run.materialized) == sorted(ODD.values())
+        assert all(check.passed for check in run.checks.values())
+        assert len(run.checks) == len(ODD)
+    for name in ODD:
+        assert lab.pg(f'SELECT id FROM target."{name}"') == [(1,)]
+    assert "source/order_items" in specs_of(lab)
+
+
+@pytest.mark.parametrize(("one", "other"), [("a-b", "a_b"), ("a b", "a.b"), ("type", "type_")])
+def test_names_that_dagster_cannot_tell_apart(site, one, other):
+    path = site.yaml(f'tables:\n  - {{name: "{one}"}}\n  - {{name: "{other}"}}\n')
+    with pytest.raises(ConfigError, match=re.escape(f"Dagster can't tell '{other}' from '{one}'")) as failure:
+        _ = site.defs
+    assert f"{path}:7:6: " in str(failure.value)
+
+    class Apart(ReplicationTranslator):
+        def get_asset_spec(self, data: ReplicationTableData) -> dg.AssetSpec:
+            place = "first" if data.table.name == one else "second"
+            return super().get_asset_spec(data).replace_attributes(key=dg.AssetKey([place, "table"]))
+
+        def get_source_asset_spec(self, data: ReplicationTableData) -> dg.AssetSpec:
+            return super().get_source_asset_spec(data).replace_attributes(key=dg.AssetKey("database"))
+
+    build_replication_defs(site.project, translator=Apart()).get_repository_def()

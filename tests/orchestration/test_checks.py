@@ -136,8 +136,8 @@ def test_a_database_that_cannot_be_reached_fails_in_words(lab, replicated, monke
     assert "there is no DuckDB file" in run.errors
 
 
-def test_every_table_has_one(lab):
-    keys: Sequence[dg.AssetCheckKey] = sorted(lab.defs.resolve_asset_graph().asset_check_keys)
+def test_every_table_has_one(site):
+    keys: Sequence[dg.AssetCheckKey] = sorted(site.defs.resolve_asset_graph().asset_check_keys)
     assert [(key.asset_key.to_user_string(), key.name) for key in keys] == [
         ("activity", CHECK),
         ("products", CHECK),

@@ -133,10 +133,10 @@ def test_a_broken_file_names_every_place(lab):
 
 
 @pytest.mark.parametrize("cron", ["0 25 * * *", "every day", "* * *", "0 2 * * * *"])
-def test_a_bad_cron_names_its_line(lab, cron):
-    path = lab.yaml(TABLES.replace('schedule: "0 2 * * *"}', f'schedule: "{cron}"}}'))
+def test_a_bad_cron_names_its_line(site, cron):
+    path = site.yaml(TABLES.replace('schedule: "0 2 * * *"}', f'schedule: "{cron}"}}'))
     with pytest.raises(ConfigError) as failure:
-        _ = lab.defs
+        _ = site.defs
     assert f"{path}:8:39: '{cron}' is not a cron expression" in str(failure.value)
 
 
@@ -175,9 +175,9 @@ connections:
         assert "can't connect" in "".join(seen)
 
 
-def test_automation_starts_only_in_production(lab):
+def test_automation_starts_only_in_production(site):
     for kind, running in [("local", False), ("branch", False), ("production", True)]:
-        project = ReplicationProject(lab.yaml(), Deployment(DeploymentKind(kind), "some-branch"))
+        project = ReplicationProject(site.yaml(), Deployment(DeploymentKind(kind), "some-branch"))
         defs = build_replication_defs(project)
         statuses = {schedule.default_status.value for schedule in defs.schedules}
         statuses |= {sensor.default_status.value for sensor in defs.sensors}
@@ -241,17 +241,21 @@ def test_the_guides_listing(lab):
     assert lab.pg("SELECT count(*) FROM target.users") == [(100,)]
 
 
-def test_tables_of_different_partitions_cannot_share_a_listing(lab):
+def test_tables_of_different_partitions_cannot_share_a_listing(site):
     from code_location import replication_assets
 
     with pytest.raises(
         ConfigError, match=r"replication\.yaml:9:.*'users' and 'activity' have different partitions"
     ):
-        replication_assets(project=lab.project)
+        replication_assets(project=site.project)
     with pytest.raises(ConfigError, match="no table 'user' here; did you mean 'users'"):
-        replication_assets(project=lab.project, select=["user"])
+        replication_assets(project=site.project, select=["user"])
 
-    @replication_assets(project=lab.project, exclude=["activity"])
+    with pytest.raises(ConfigError, match="no table 'user' here"):
+        replication_assets(project=site.project, exclude=["user"])
+    assert site.project.tables(select=[]) == []
+
+    @replication_assets(project=site.project, exclude=["activity"])
     def tables(context: dg.AssetExecutionContext, replication: ReplicationResource):
         yield from replication.replicate(context)
 

@@ -5,17 +5,16 @@ from datetime import datetime
 import dagster as dg
 import pytest
 
-from tests.orchestration.harness import Lab
+from tests.orchestration.harness import Site
 
 WHOLE = "  - {{name: {name}, primary_key: id, schedule: '{cron}'}}\n"
 DAILY = "  - {{name: {name}, schedule: '{cron}', partition: {{by: day, column: happened_at, start: 2024-03-01{more}}}}}\n"
 
 
-def tick(lab: Lab, schedule: str, at: str) -> list[dg.RunRequest] | str:
+def tick(site: Site, schedule: str, at: str) -> list[dg.RunRequest] | str:
     """What a schedule asks for at a time, or why it asks for nothing."""
-    repository = lab.defs.get_repository_def()
+    repository = site.defs.get_repository_def()
     context = dg.build_schedule_context(
-        instance=lab.instance,
         scheduled_execution_time=datetime.fromisoformat(at),
         repository_def=repository,
     )
@@ -23,8 +22,8 @@ def tick(lab: Lab, schedule: str, at: str) -> list[dg.RunRequest] | str:
     return evaluated.skip_message or list(evaluated.run_requests)
 
 
-def test_whole_tables_of_one_cron_share_a_job(lab):
-    lab.yaml(
+def test_whole_tables_of_one_cron_share_a_job(site):
+    site.yaml(
         "tables:\n"
         + WHOLE.format(name="users", cron="0 2 * * *")
         + WHOLE.format(name="products", cron="0 2 * * *")
@@ -32,14 +31,14 @@ def test_whole_tables_of_one_cron_share_a_job(lab):
         + WHOLE.format(name="items", cron="*/15 * * * 1,5")
         + "  - {name: by_hand}\n"
     )
-    schedules = {schedule.name: schedule for schedule in lab.defs.schedules}
+    schedules = {schedule.name: schedule for schedule in site.defs.schedules}
     assert {name: schedule.cron_schedule for name, schedule in schedules.items()} == {
         "replicate_at_0_2_x_x_x": "0 2 * * *",
         "replicate_at_every_15_x_x_x_1_5": "*/15 * * * 1-5",
         "replicate_at_every_15_x_x_x_1_5_2": "*/15 * * * 1,5",
     }
     assert {schedule.execution_timezone for schedule in schedules.values()} == {"UTC"}
-    repository = lab.defs.get_repository_def()
+    repository = site.defs.get_repository_def()
 
     def tables(schedule: str) -> set[str]:
         job = repository.get_job(schedules[schedule].job_name)
@@ -47,7 +46,7 @@ def test_whole_tables_of_one_cron_share_a_job(lab):
 
     assert tables("replicate_at_0_2_x_x_x") == {"users", "products"}
     assert tables("replicate_at_every_15_x_x_x_1_5") == {"orders"}
-    [request] = tick(lab, "replicate_at_0_2_x_x_x", "2024-03-04T02:00:00+00:00")
+    [request] = tick(site, "replicate_at_0_2_x_x_x", "2024-03-04T02:00:00+00:00")
     assert request.partition_key is None
 
 
@@ -63,15 +62,15 @@ def test_the_job_of_a_schedule_runs(lab):
         assert run.materialized == [("activity", "2024-03-03")]
 
 
-def test_one_cron_on_other_partitions_is_another_schedule(lab):
-    lab.yaml(
+def test_one_cron_on_other_partitions_is_another_schedule(site):
+    site.yaml(
         "tables:\n"
         + WHOLE.format(name="users", cron="0 2 * * *")
         + DAILY.format(name="clicks", cron="0 2 * * *", more="")
         + DAILY.format(name="views", cron="0 2 * * *", more="")
         + DAILY.format(name="flights", cron="0 2 * * *", more=", timezone: America/New_York")
     )
-    zones = {schedule.name: schedule.execution_timezone for schedule in lab.defs.schedules}
+    zones = {schedule.name: schedule.execution_timezone for schedule in site.defs.schedules}
     assert zones == {
         "replicate_at_0_2_x_x_x": "UTC",
         "replicate_at_0_2_x_x_x_by_day": "UTC",
@@ -88,9 +87,9 @@ def test_one_cron_on_other_partitions_is_another_schedule(lab):
         ("2024-03-05T23:59:59+00:00", "2024-03-04"),
     ],
 )
-def test_the_last_partition_that_was_complete(lab, at, key):
-    lab.yaml("tables:\n" + DAILY.format(name="activity", cron="0 2 * * *", more=""))
-    [request] = tick(lab, "replicate_at_0_2_x_x_x_by_day", at)
+def test_the_last_partition_that_was_complete(site, at, key):
+    site.yaml("tables:\n" + DAILY.format(name="activity", cron="0 2 * * *", more=""))
+    [request] = tick(site, "replicate_at_0_2_x_x_x_by_day", at)
     assert request.partition_key == key
 
 
@@ -105,17 +104,17 @@ def test_the_last_partition_that_was_complete(lab, at, key):
         ("2024-03-05T02:00:00-05:00", "2024-03-04"),
     ],
 )
-def test_a_day_is_over_when_it_is_over_in_its_timezone(lab, at, key):
-    lab.yaml(
+def test_a_day_is_over_when_it_is_over_in_its_timezone(site, at, key):
+    site.yaml(
         "tables:\n" + DAILY.format(name="activity", cron="0 2 * * *", more=", timezone: America/New_York")
     )
-    [request] = tick(lab, "replicate_at_0_2_x_x_x_by_day", at)
+    [request] = tick(site, "replicate_at_0_2_x_x_x_by_day", at)
     assert request.partition_key == key
 
 
-def test_before_the_first_partition_is_complete(lab):
-    lab.yaml("tables:\n" + DAILY.format(name="activity", cron="0 * * * *", more=""))
+def test_before_the_first_partition_is_complete(site):
+    site.yaml("tables:\n" + DAILY.format(name="activity", cron="0 * * * *", more=""))
     assert (
-        tick(lab, "replicate_at_0_x_x_x_x_by_day", "2024-03-01T23:00:00+00:00")
+        tick(site, "replicate_at_0_x_x_x_x_by_day", "2024-03-01T23:00:00+00:00")
         == "no partition is complete yet"
     )

@@ -7,7 +7,7 @@ import dagster as dg
 import pytest
 
 from code_location.replication import ReplicationError
-from tests.orchestration.harness import TABLES, Lab
+from tests.orchestration.harness import TABLES, Site
 
 # users by its cursor, products and tags by their rows, activity unwatched
 WATCHED = TABLES.replace("products, primary_key: id", "products, primary_key: id, sensor: true").replace(
@@ -25,15 +25,16 @@ sys.stdin.read()
 class Sensor:
     """Ticks as the daemon does it: the cursor is kept when the runs are requested."""
 
-    def __init__(self, lab: Lab) -> None:
-        self.lab = lab
+    def __init__(self, site: Site) -> None:
+        self.site = site
         self.cursor: str | None = None
+        self.instance = dg.DagsterInstance.ephemeral()
 
     def tick(self, *, crash: bool = False) -> tuple[str, list[str]] | str:
         """Gives run key and tables, or why nothing. `crash`: before the daemon could keep the cursor."""
-        repository = self.lab.defs.get_repository_def()
+        repository = self.site.defs.get_repository_def()
         context = dg.build_sensor_context(
-            instance=self.lab.instance, cursor=self.cursor, repository_def=repository
+            instance=self.instance, cursor=self.cursor, repository_def=repository
         )
         evaluated = repository.get_sensor_def("source_changes").evaluate_tick(context)
         if evaluated.skip_message:
@@ -46,10 +47,10 @@ class Sensor:
 
 
 @pytest.fixture
-def watching(lab: Lab) -> Sensor:
-    lab.duck("CREATE TABLE tags AS SELECT 1 AS id, 'a' AS name")
-    lab.yaml(WATCHED)
-    return Sensor(lab)
+def watching(site: Site) -> Sensor:
+    site.duck("CREATE TABLE tags AS SELECT 1 AS id, 'a' AS name")
+    site.yaml(WATCHED)
+    return Sensor(site)
 
 
 def test_the_first_tick_asks_for_everything_it_watches(watching):
@@ -73,17 +74,17 @@ def test_the_first_tick_asks_for_everything_it_watches(watching):
         ("UPDATE users SET name = 'unseen' WHERE id = 7", None),
     ],
 )
-def test_only_what_changed(lab, watching, change, tables):
+def test_only_what_changed(site, watching, change, tables):
     watching.tick()
-    lab.duck(*change.split("; "))
+    site.duck(*change.split("; "))
     assert watching.tick() == (("2", tables) if tables else "nothing changed in the source")
     assert watching.tick() == "nothing changed in the source"
 
 
-def test_a_change_back_is_a_change(lab, watching):
+def test_a_change_back_is_a_change(site, watching):
     keys = [watching.tick()[0]]
     for name in ("b", "a", "b", "a"):
-        lab.duck(f"UPDATE tags SET name = '{name}'")
+        site.duck(f"UPDATE tags SET name = '{name}'")
         key, tables = watching.tick()
         assert tables == ["tags"]
         keys.append(key)
@@ -91,31 +92,31 @@ def test_a_change_back_is_a_change(lab, watching):
     assert len(set(keys)) == 5
 
 
-def test_a_repeated_tick_asks_for_the_same_run(lab, watching):
+def test_a_repeated_tick_asks_for_the_same_run(site, watching):
     """The daemon died after it requested the run and before it kept the cursor."""
     watching.tick()
-    lab.duck("UPDATE tags SET name = 'b'")
+    site.duck("UPDATE tags SET name = 'b'")
     assert watching.tick(crash=True) == ("2", ["tags"])
     assert watching.tick(crash=True) == ("2", ["tags"])
     assert watching.tick() == ("2", ["tags"])
     assert watching.tick() == "nothing changed in the source"
 
 
-def test_a_table_that_joins_is_new_and_one_that_leaves_is_forgotten(lab, watching):
-    lab.yaml(WATCHED.replace("name: tags, sensor: true", "name: tags"))
+def test_a_table_that_joins_is_new_and_one_that_leaves_is_forgotten(site, watching):
+    site.yaml(WATCHED.replace("name: tags, sensor: true", "name: tags"))
     assert watching.tick() == ("1", ["products", "users"])
-    lab.yaml(WATCHED)
+    site.yaml(WATCHED)
     assert watching.tick() == ("2", ["tags"])
-    lab.yaml(TABLES)
+    site.yaml(TABLES)
     assert watching.tick() == "nothing changed in the source"
-    lab.duck("UPDATE products SET price = 0")
+    site.duck("UPDATE products SET price = 0")
     assert watching.tick() == "nothing changed in the source"
 
 
-def test_a_locked_source_is_skipped(lab, watching):
+def test_a_locked_source_is_skipped(site, watching):
     watching.tick()
     cursor = watching.cursor
-    path = lab.folder / "source.duckdb"
+    path = site.folder / "source.duckdb"
     with subprocess.Popen(
         [sys.executable, "-c", HOLD, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as holder:
@@ -124,15 +125,15 @@ def test_a_locked_source_is_skipped(lab, watching):
         holder.stdin.close()
     assert said.startswith(f"the DuckDB file {path} is held by another process that writes to it")
     assert watching.cursor == cursor
-    lab.duck("UPDATE tags SET name = 'b'")
+    site.duck("UPDATE tags SET name = 'b'")
     assert watching.tick() == ("2", ["tags"])
 
 
-def test_what_will_not_pass_fails_the_tick(lab, watching):
-    lab.duck("DROP TABLE tags")
+def test_what_will_not_pass_fails_the_tick(site, watching):
+    site.duck("DROP TABLE tags")
     with pytest.raises(ReplicationError, match="tags"):
         watching.tick()
-    (lab.folder / "source.duckdb").unlink()
+    (site.folder / "source.duckdb").unlink()
     with pytest.raises(ReplicationError, match="there is no DuckDB file"):
         watching.tick()
 
@@ -145,6 +146,6 @@ def test_the_request_runs(lab, watching):
     assert sorted(run.materialized) == [("products", None), ("tags", None), ("users", None)]
 
 
-def test_without_watched_tables_there_is_no_sensor(lab):
-    lab.yaml(TABLES.replace(", sensor: true", ""))
-    assert list(lab.defs.sensors or ()) == []
+def test_without_watched_tables_there_is_no_sensor(site):
+    site.yaml(TABLES.replace(", sensor: true", ""))
+    assert list(site.defs.sensors or ()) == []

@@ -8,18 +8,12 @@ from code_location.replication.errors import ReplicationError
 from tests.replication.harness import Lab
 
 ODD = [
-    "with space",
-    'with "quotes"',
-    "with 'apostrophe'",
-    "UPPER",
-    "select",
+    "with \"quotes\" and 'apostrophe'",
+    "SELECT",
     "naïve ☃ 日本",
     "odd (name) AS t",
-    "100%s $1 {0} :x",
-    "back\\slash",
-    "$replication$",
-    "dot.ted",
-    "-- comment; DROP",
+    "100%s $1 {0} :x \\ $replication$",
+    "dot.ted -- comment; DROP",
     "ß" * 31,  # 62 bytes
 ]
 

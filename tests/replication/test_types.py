@@ -210,16 +210,6 @@ def test_aliases_and_enums_by_name(lab: Lab) -> None:
     assert lab.rows("t") == [(1, "so\nso")]
 
 
-@pytest.mark.parametrize("kind", [kind for kind in REFUSED if supported(kind)])
-def test_refused_by_name(lab: Lab, kind: str) -> None:
-    value = REFUSED[kind] if kind == '"NULL"' else f"CAST({REFUSED[kind]} AS {kind})"
-    lab.duck(f"CREATE TABLE odd AS SELECT 1 AS id, {value} AS thing")
-    with pytest.raises(UnsupportedType) as caught:
-        lab.load({"name": "odd"})
-    assert caught.value.message.startswith("column 'thing' of table 'odd' is of DuckDB type " + kind)
-    assert lab.pg("SELECT to_regclass('{s}.odd')") == [(None,)]
-
-
 FAR = {
     "infinite date": "DATE 'infinity'",
     "minus infinite date": "DATE '-infinity'",
@@ -241,12 +231,36 @@ FAR = {
 }
 
 
+@pytest.fixture(scope="module")
+def refused(tmp_path_factory: pytest.TempPathFactory, database: str) -> Iterator[Lab]:
+    """A table for each thing that is refused, by its name."""
+    lab = Lab(tmp_path_factory.mktemp("refused"), database, "types that don't")
+    kinds = [(kind, f"CAST({value} AS {kind})") for kind, value in REFUSED.items() if kind != '"NULL"']
+    things = [(kind, value) for kind, value in kinds if supported(kind)] + [('"NULL"', "NULL"), *FAR.items()]
+    for name, value in things:
+        table = name.replace('"', '""')
+        lab.duck(f'CREATE TABLE "{table}" AS SELECT 1 AS id, {value} AS thing UNION ALL SELECT 2, NULL')
+    yield lab
+    assert lab.ledger() == []
+    lab.close()
+
+
+@pytest.mark.parametrize("kind", [kind for kind in REFUSED if supported(kind)])
+def test_refused_by_name(refused: Lab, kind: str) -> None:
+    with pytest.raises(UnsupportedType) as caught:
+        refused.load({"name": kind})
+    assert caught.value.message == (
+        f"column 'thing' of table '{kind}' is of DuckDB type {kind}, which can't be copied exactly yet"
+    )
+
+
 @pytest.mark.parametrize("case", FAR)
-def test_far_values_are_refused_by_column(lab: Lab, case: str) -> None:
-    lab.duck(f"CREATE TABLE t AS SELECT 1 AS id, {FAR[case]} AS far UNION ALL SELECT 2, NULL")
-    with pytest.raises(PlanError, match=r"^column 'far' of table 't' has 1 infinite or far values, which"):
-        lab.load({"name": "t"})
-    assert lab.pg("SELECT to_regclass('{s}.t')") == [(None,)]
+def test_far_values_are_refused_by_column(refused: Lab, case: str) -> None:
+    with pytest.raises(
+        PlanError, match=rf"^column 'thing' of table '{case}' has 1 infinite or far values, which"
+    ):
+        refused.load({"name": case})
+    assert refused.pg("SELECT count(*) FROM pg_class WHERE relname = %s", case) == [(0,)]
 
 
 LOUD = {

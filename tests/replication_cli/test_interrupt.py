@@ -82,7 +82,10 @@ def test_the_second_one_leaves_at_once(project):
     with psycopg.connect(project.dsn) as holder:
         process = waiting_behind(project, holder)
         query = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
-        [(backend,)] = holder.execute(query).fetchall()
+        # it says that it will wait just before it does
+        while not (waiting := holder.execute(query).fetchall()):
+            assert process.poll() is None
+        [(backend,)] = waiting
         try:
             os.kill(backend, signal.SIGSTOP)
         except (PermissionError, ProcessLookupError):

@@ -97,8 +97,8 @@ class DestinationSession(Protocol):
     def ingest(self, plan: Plan, batches: pa.RecordBatchReader) -> int:
         """Stages rows and gives their number."""
 
-    def apply(self, plan: Plan, schema: pa.Schema) -> Changes:
-        """Brings the staged rows into their final place. Raises KeyViolation."""
+    def apply(self, plan: Plan, schema: pa.Schema, staged: int) -> Changes:
+        """Brings the rows that `ingest` counted into their final place. Raises KeyViolation."""
 
     def count_final(self, plan: Plan, schema: pa.Schema) -> int:
         """How many of the rows that will be committed answer to the rows that were read."""

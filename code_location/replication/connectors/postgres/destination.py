@@ -87,7 +87,7 @@ class PostgresSession:
 
     # ---------------------------------------------------------------- apply
 
-    def apply(self, plan: Plan, schema: pa.Schema) -> Changes:
+    def apply(self, plan: Plan, schema: pa.Schema, staged: int) -> Changes:
         stage, target = self._stage(plan), self._target(plan.table)
         columns = ", ".join(quote(name) for name in schema.names)
         if plan.table.primary_key:
@@ -101,10 +101,12 @@ class PostgresSession:
             if partition := plan.table.partition:
                 # a window is deleted by this column; without an index each would scan the whole table
                 self.execute(f"CREATE INDEX ON {stage} ({quote(partition.column)})")
-            return Changes(inserted=self._count(stage))
+            return Changes(inserted=staged)
         if plan.strategy is Strategy.IN_PLACE:
             deleted = self._connection.modify(f"DELETE FROM {target}")
             return Changes(inserted=self._connection.modify(insert), deleted=deleted)
+        # for joins by key in its order; without figures the planner hashes, and visits the target's pages at random
+        self.execute(f"ANALYZE {stage}")
         if plan.strategy is Strategy.UPSERT:
             return self._upsert(plan, schema, insert)
         return self._replace_window(plan, schema, insert)
