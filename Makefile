@@ -31,8 +31,8 @@ demo: $(INSTALLED) ## replicate an example and real data through Dagster, compar
 up: $(INSTALLED) ## the same, left running with the UI, until Ctrl-C
 	@$(BIN)/python -m deploy.local.demo --keep
 
-test: $(INSTALLED) ## the tests, with a Postgres of their own
-	@$(BIN)/pytest
+test: $(INSTALLED) ## the tests, with a Postgres of their own (two at a time)
+	@$(BIN)/pytest -n 2 --dist loadfile
 
 test-crash: $(INSTALLED) ## kill processes and servers at every point of the commit protocol (minutes)
 	@$(BIN)/pytest -m crash

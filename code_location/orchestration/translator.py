@@ -66,14 +66,17 @@ def specs_by_table(
     Raises ConfigError when two tables would have the same name in Dagster, whose ops know `a-b` as `a_b`.
     """
     specs: dict[str, AssetSpec] = {}
-    taken: dict[str, str] = {}
+    taken: dict[tuple[bool, str], tuple[AssetKey, str]] = {}
     for table in tables:
         spec = specs[table.name] = translator.get_asset_spec(ReplicationTableData(table, project))
-        first = taken.setdefault(spec.key.to_python_identifier(), table.name)
-        if first != table.name:
+        for key in (spec.key, *(dep.asset_key for dep in spec.deps)):
+            is_source = key != spec.key
+            known, first = taken.setdefault((is_source, key.to_python_identifier()), (key, table.name))
+            if first == table.name or (is_source and known == key):
+                continue
             config = project.config
             message = (
-                f"Dagster can't tell '{table.name}' from '{first}', asset {spec.key.to_user_string()}: "
+                f"Dagster can't tell {key.to_user_string()} from {known.to_user_string()}, of table '{first}': "
                 "give one of them another key with a ReplicationTranslator"
             )
             raise ConfigError([config.problem(("tables", config.tables.index(table), "name"), message)])

@@ -50,6 +50,8 @@ STOP_SENSOR = (
 )
 RUNS = """query Runs($filter: RunsFilter!) { runsOrError(filter: $filter) { ... on Runs { results {
     runId status assetSelection { path } tags { key value } } } } }"""
+TERMINATE = """mutation Terminate($id: String!) { terminateRun(runId: $id) {
+    __typename ... on Error { message } } }"""
 RELOAD = """mutation Reload { reloadRepositoryLocation(repositoryLocationName: "replication") {
     __typename ... on Error { message } ... on WorkspaceLocationEntry { loadStatus locationOrLoadError { __typename
         ... on PythonError { message className stack causes { message className stack } } } } } }"""
@@ -102,6 +104,10 @@ class Service:
             ("/".join(e["assetKey"]["path"]), e["partition"])
             for e in self.events(run_id, "MaterializationEvent")
         ]
+
+    def status(self, run_id: str) -> str:
+        [run] = self.runs(runIds=[run_id])
+        return str(run["status"])
 
     def runs(self, **filters: Any) -> list[dict[str, Any]]:
         return self.dagster.graphql(RUNS, {"filter": filters})["runsOrError"]["results"]
@@ -189,11 +195,13 @@ def test_the_sensor_starts_a_run_for_what_changed(service):
     assert service.pg("SELECT id FROM target.users WHERE name = 'renamed'") == [(7,)]
 
 
-def test_a_killed_run_resumes_where_it_was(service):
-    """SIGKILL within the third window of five."""
+@pytest.mark.parametrize("end", ["killed", "terminated"])
+def test_a_run_that_was_ended_resumes_where_it_was(service, end):
+    """Within the third window of five, while it waits for a row that somebody holds."""
     dagster = service.dagster
     service.pg(
-        "CREATE SCHEMA IF NOT EXISTS target; CREATE TABLE target.visits (id bigint, happened_at timestamp); "
+        "CREATE SCHEMA IF NOT EXISTS target; DROP TABLE IF EXISTS target.visits; "
+        "CREATE TABLE target.visits (id bigint, happened_at timestamp); "
         "INSERT INTO target.visits VALUES (-1, '2024-03-03')"
     )
     with psycopg.connect(service.dsn) as holder:
@@ -204,13 +212,19 @@ def test_a_killed_run_resumes_where_it_was(service):
         }
         run_id = dagster.launch_assets(["visits"], tags=between)
         eventually(lambda: waiting_deletes(service) == 1)
-        for pid in pids_of(service, run_id):
-            os.kill(pid, signal.SIGKILL)
-        # found by the code server, not by a timeout
-        eventually(lambda: service.runs(runIds=[run_id])[0]["status"] == "FAILURE")
-        assert service.materialized(run_id) == [("visits", day) for day in DAYS[:2]]
-        assert service.loads("visits", run_id) == DAYS[:2]
-        assert service.days("visits") == {DAYS[0]: 24, DAYS[1]: 24, DAYS[2]: 1}
+        if end == "killed":
+            for pid in pids_of(service, run_id):
+                os.kill(pid, signal.SIGKILL)
+            # found by the code server, not by a timeout
+            eventually(lambda: service.status(run_id) == "FAILURE")
+        else:
+            ask(dagster, TERMINATE, {"id": run_id}, "TerminateRunSuccess")
+            eventually(lambda: service.status(run_id) == "CANCELING")
+    eventually(lambda: service.status(run_id) == ("FAILURE" if end == "killed" else "CANCELED"))
+    assert service.materialized(run_id) == [("visits", day) for day in DAYS[:2]]
+    assert service.loads("visits", run_id) == DAYS[:2]
+    assert service.days("visits") == {DAYS[0]: 24, DAYS[1]: 24, DAYS[2]: 1}
+
     params = {"params": {"parentRunId": run_id, "strategy": FROM_FAILURE}}
     again: str = ask(dagster, REEXECUTE, params, "LaunchRunSuccess")["run"]["runId"]
     dagster.wait_for_run(again)

@@ -17,6 +17,7 @@ from code_location import (
     ReplicationProject,
     ReplicationResource,
     build_replication_defs,
+    replication_assets,
 )
 from code_location.replication import ConfigError
 from deploy.local.graphql import load_error
@@ -242,8 +243,6 @@ def test_the_guides_listing(lab):
 
 
 def test_tables_of_different_partitions_cannot_share_a_listing(site):
-    from code_location import replication_assets
-
     with pytest.raises(
         ConfigError, match=r"replication\.yaml:9:.*'users' and 'activity' have different partitions"
     ):

@@ -237,9 +237,8 @@ def refused(tmp_path_factory: pytest.TempPathFactory, database: str) -> Iterator
     lab = Lab(tmp_path_factory.mktemp("refused"), database, "types that don't")
     kinds = [(kind, f"CAST({value} AS {kind})") for kind, value in REFUSED.items() if kind != '"NULL"']
     things = [(kind, value) for kind, value in kinds if supported(kind)] + [('"NULL"', "NULL"), *FAR.items()]
-    for name, value in things:
-        table = name.replace('"', '""')
-        lab.duck(f'CREATE TABLE "{table}" AS SELECT 1 AS id, {value} AS thing UNION ALL SELECT 2, NULL')
+    statement = 'CREATE TABLE "{}" AS SELECT 1 AS id, {} AS thing UNION ALL SELECT 2, NULL'
+    lab.duck(*(statement.format(name.replace('"', '""'), value) for name, value in things))
     yield lab
     assert lab.ledger() == []
     lab.close()
