@@ -49,7 +49,9 @@ def _loaded(ledger: Ledger | None, table: Table) -> tuple[list[ReadFilter], str]
     """Which rows of the source should be in the destination by now."""
     if ledger and table.partition and (keys := ledger.loaded_windows(table.name)):
         spans = list(_joined([window_of(table, key) for key in keys if _is_partition(table, key)]))
-        return [ReadFilter(window=span) for span in spans], f"{len(keys)} loaded windows"
+        return [
+            ReadFilter(window=span) for span in spans
+        ], f"{len(keys)} loaded window{'s' if len(keys) > 1 else ''}"
     if ledger and table.mode == "merge" and table.cursor:
         watermark = ledger.watermark(table.name, table.cursor)
         if watermark is not None:
