@@ -26,6 +26,11 @@ from code_location.replication.transfer import RetryPolicy, load
 
 Row = tuple[Any, ...]
 
+# one for all files, attached and detached: to start DuckDB takes longer than most of what is asked of it
+_duckdb = duckdb.connect()
+_duckdb.execute("SET TimeZone = 'UTC'")
+_duckdb_lock = threading.Lock()
+
 
 @dataclass
 class Lab:
@@ -42,11 +47,16 @@ class Lab:
 
     def duck(self, *statements: str) -> list[Row]:
         """Runs statements in the source and lets go of the file; gives the last one's rows."""
-        with duckdb.connect(str(self.source)) as connection:
-            connection.execute("SET TimeZone = 'UTC'")
-            for statement in statements:
-                connection.execute(statement)
-            return connection.fetchall()
+        with _duckdb_lock:
+            _duckdb.execute(f"ATTACH '{self.source}' AS source")
+            try:
+                _duckdb.execute("USE source")
+                for statement in statements:
+                    _duckdb.execute(statement)
+                return _duckdb.fetchall()
+            finally:
+                _duckdb.execute("USE memory")
+                _duckdb.execute("DETACH source")
 
     def pg(self, statement: str, *values: Any) -> list[Row]:
         """Runs one statement in the destination, committed. `{s}` stands for the schema."""
