@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
 
 import pyarrow as pa
 
@@ -136,7 +135,7 @@ class PostgresSession:
 
     def _replace_window(self, plan: Plan, schema: pa.Schema, insert: str) -> Changes:
         target, stage = self._target(plan.table), self._stage(plan)
-        inside, bounds = self._predicate(plan.table, [plan.read], schema_types(schema))
+        inside, bounds = self._predicate(plan.table, [plan.read], _schema_types(schema))
         deleted = self._connection.modify(f"DELETE FROM {target} AS t WHERE {inside}", bounds)
         moved = 0
         if plan.table.primary_key:
@@ -173,7 +172,7 @@ class PostgresSession:
             )
             return int(self.execute(sql)[0][0])
         reads = [plan.read] if plan.window else [ReadFilter()]
-        inside, bounds = self._predicate(plan.table, reads, schema_types(schema))
+        inside, bounds = self._predicate(plan.table, reads, _schema_types(schema))
         return int(
             self.execute(f"SELECT count(*) FROM {self._target(plan.table)} AS t WHERE {inside}", bounds)[0][0]
         )
@@ -242,7 +241,7 @@ class PostgresSession:
         return int(self.execute(f"SELECT count(*) FROM {qualified}")[0][0])
 
     def _predicate(
-        self, table: Table, reads: list[ReadFilter], types: dict[str, str] | Any
+        self, table: Table, reads: list[ReadFilter], types: Mapping[str, str]
     ) -> tuple[str, tuple[str, ...]]:
         """A condition on `t` for rows inside any of the filters' windows, and its bound values."""
         either, bounds = [], []
@@ -276,7 +275,7 @@ class PostgresSession:
         return f"_replication_stage_{hashlib.sha256(what.encode()).hexdigest()[:12]}"
 
 
-def schema_types(schema: pa.Schema) -> dict[str, str]:
+def _schema_types(schema: pa.Schema) -> dict[str, str]:
     return {field.name: postgres_type(field) for field in schema}
 
 
