@@ -9,7 +9,7 @@ INSTALLED := .venv/.installed
 UV := uv==0.13.8
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test test-crash test-compose benchmark lint format lock clean
+.PHONY: help setup demo up test test-crash test-servers test-compose benchmark benchmark-peers lint format lock clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
@@ -37,11 +37,19 @@ test: $(INSTALLED) ## the tests, with a Postgres of their own (two at a time)
 test-crash: $(INSTALLED) ## kill processes and servers at every point of the commit protocol (minutes)
 	@$(BIN)/pytest -m crash
 
+test-servers: $(INSTALLED) ## Postgres with TLS, as a hot standby, in other versions
+	@$(BIN)/pytest -m servers
+
 test-compose: $(INSTALLED) ## build the image, bring the compose project up and replicate inside (needs Docker)
 	@$(BIN)/pytest -m compose tests/end_to_end
 
-benchmark: $(INSTALLED) ## 5 million rows against psql's \copy, side by side; writes docs/benchmarks.md
-	@$(BIN)/python -m benchmarks.load
+benchmark: $(INSTALLED) ## 5 million rows against psql's \copy, merges, memory; writes docs/benchmarks.md
+	@$(BIN)/python -m benchmarks
+
+benchmark-peers: $(INSTALLED) ## the same rows with dlt, Sling, DuckDB's extension and adbc_ingest beside ours
+	@$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python .venv-peers
+	@$(BIN)/uv pip sync --quiet --require-hashes --python .venv-peers/bin/python benchmarks/peers/requirements.lock
+	@$(BIN)/python -m benchmarks peers
 
 lint: $(INSTALLED) ## ruff and mypy --strict
 	@$(BIN)/ruff check
@@ -59,4 +67,4 @@ lock: $(INSTALLED) ## resolve pyproject.toml into the lock files anew
 		--all-extras --constraints requirements.lock --output-file requirements-dev.lock pyproject.toml
 
 clean: ## remove the environment and what the demo left
-	rm -rf .venv .demo
+	rm -rf .venv .venv-peers .demo

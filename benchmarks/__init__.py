@@ -1,1 +1,1 @@
-"""Measures loading, side by side with the fastest way there is."""
+"""How fast and how small: ours against the floor and against what users would otherwise take."""

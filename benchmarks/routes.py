@@ -1,0 +1,120 @@
+"""Full refreshes along the routes, each against the floor that fits it."""
+
+from pathlib import Path
+
+from benchmarks.bench import DATABASE, Bench, Contestant, Run, take_turns
+from benchmarks.data import make_source
+
+POSTGRES = 'type: postgres, connection: "${BENCHMARK_POSTGRES}"'
+YAML = """
+connections:
+  source: {{{source}}}
+  destination: {{{destination}}}
+tables:
+  - {{name: flights, primary_key: id, {options}}}
+"""
+
+
+def duckdb(path: Path) -> str:
+    return f'type: duckdb, connection: "{path}"'
+
+
+def flights(bench: Bench, rows: int) -> Path:
+    """The DuckDB file with the rows, made when first asked for."""
+    path = bench.folder / f"flights_{rows}.duckdb"
+    if not path.exists():
+        bench.say(f"making {rows:,} rows")
+        make_source(path, rows)
+    return path
+
+
+def to_postgres(bench: Bench, rows: int) -> Contestant:
+    yaml = YAML.format(source=duckdb(flights(bench, rows)), destination=POSTGRES, options="")
+    return Contestant("ours", lambda: bench.ours(yaml), lambda: bench.clear())
+
+
+def _columns(bench: Bench) -> str:
+    with bench.server.connect(DATABASE) as connection:
+        [(columns,)] = connection.execute(
+            "SELECT string_agg(quote_ident(attname) || ' ' || format_type(atttypid, atttypmod), ', ' ORDER BY attnum) "
+            "FROM pg_attribute WHERE attrelid = 'flights'::regclass AND attnum > 0"
+        ).fetchall()
+    return str(columns)
+
+
+def _load_script(columns: str, source: str) -> str:
+    return (
+        f"BEGIN;\nCREATE TABLE floor ({columns});\n\\copy floor from {source} (format binary)\n"
+        "ALTER TABLE floor ADD PRIMARY KEY (id);\nCOMMIT;\n"
+    )
+
+
+def duckdb_to_postgres(bench: Bench, rows: int, rounds: int) -> dict[str, list[Run]]:
+    """The floor: psql's \\copy of the same rows from a ready binary file, primary key, one transaction."""
+    ours = to_postgres(bench, rows)
+    ours.prepare()
+    ours.run()
+    file = bench.folder / "flights.copy"
+    columns = _columns(bench)
+    bench.psql(f"\\copy flights to '{file}' (format binary)\n")
+    floor = Contestant(
+        "floor", lambda: Run(bench.psql(_load_script(columns, f"'{file}'"))), lambda: bench.drop("floor")
+    )
+    runs = take_turns([ours, floor], rounds, bench.say)
+    bench.same_rows("flights", "floor")
+    file.unlink()
+    return runs
+
+
+def _ensure_flights(bench: Bench, rows: int) -> None:
+    bench.clear()
+    to_postgres(bench, rows).run()
+
+
+def postgres_to_duckdb(bench: Bench, rows: int, rounds: int) -> dict[str, list[Run]]:
+    """The floor: psql's \\copy of the table to a binary file."""
+    _ensure_flights(bench, rows)
+    target, file = bench.folder / "target.duckdb", bench.folder / "floor.copy"
+    yaml = YAML.format(source=POSTGRES, destination=duckdb(target), options="")
+    contestants = [
+        Contestant("ours", lambda: bench.ours(yaml), lambda: target.unlink(missing_ok=True)),
+        Contestant(
+            "floor",
+            lambda: Run(bench.psql(f"\\copy flights to '{file}' (format binary)\n")),
+            lambda: file.unlink(missing_ok=True),
+        ),
+    ]
+    return take_turns(contestants, rounds, bench.say)
+
+
+def postgres_to_postgres(bench: Bench, rows: int, rounds: int) -> dict[str, list[Run]]:
+    """The floor: COPY to standard output, piped into COPY from standard input, primary key, one transaction."""
+    _ensure_flights(bench, rows)
+    columns = _columns(bench)
+    yaml = YAML.format(source=POSTGRES, destination=POSTGRES + ", schema: copy", options="")
+
+    def clear() -> None:
+        with bench.server.connect(DATABASE) as connection:
+            connection.execute("DROP SCHEMA IF EXISTS copy CASCADE")
+        bench.drop()
+
+    contestants = [
+        Contestant("ours", lambda: bench.ours(yaml), clear),
+        Contestant(
+            "floor",
+            lambda: Run(
+                bench.psql("\\copy flights to pstdout (format binary)\n", _load_script(columns, "pstdin"))
+            ),
+            lambda: bench.drop("floor"),
+        ),
+    ]
+    runs = take_turns(contestants, rounds, bench.say)
+    bench.same_rows("copy.flights", "floor")
+    return runs
+
+
+ROUTES = {
+    "duckdb → postgres": duckdb_to_postgres,
+    "postgres → duckdb": postgres_to_duckdb,
+    "postgres → postgres": postgres_to_postgres,
+}
