@@ -1,187 +1,23 @@
 """replication.yaml: what loads, and what every mistake in it is told like."""
 
 import os
+from datetime import datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from code_location.replication import ConfigError, LoadResult, ReplicationConfig, load_config, replicate
+from code_location.replication.config import (
+    Columns,
+    Freshness,
+    Meta,
+    RangePartition,
+    TimePartition,
+    ValuePartition,
+)
+from tests.replication.config_files import CONNECTIONS, EVERYTHING, GUIDE, TABLES, mistakes, table, write
 from tests.replication.harness import Lab
-
-CONNECTIONS = """\
-connections:
-  source: {type: duckdb, connection: a.duckdb}
-  destination: {type: postgres, connection: postgresql://u:swordfish@h/d}
-"""
-TABLES = """\
-tables:
-  - {name: users, primary_key: id}
-"""
-GUIDE = """\
-connections:
-  source:      {type: duckdb, connection: example.duckdb}
-  destination: {type: postgres, connection: postgresql://postgres:postgres@localhost/postgres}
-tables:
-  - {name: users,    primary_key: id}
-  - {name: products, primary_key: id}
-  - {name: activity, primary_key: id}
-"""
-DAYS = "partition: {by: day, column: at, start: 2024-03-01"
-
-
-def write(folder: Path, text: str | bytes) -> Path:
-    path = folder / "replication.yaml"
-    path.write_bytes(text.encode() if isinstance(text, str) else text)
-    return path
-
-
-def mistakes(folder: Path, text: str | bytes) -> list[str]:
-    """Every problem that loading finds, as shown, without the folder."""
-    path = write(folder, text)
-    with pytest.raises(ConfigError) as caught:
-        load_config(path, {})
-    assert str(caught.value).splitlines() == [str(p) for p in caught.value.problems]
-    return [str(p).removeprefix(f"{folder}/replication.yaml:") for p in caught.value.problems]
-
-
-def table(options: str) -> str:
-    """A file whose line 5 holds one table, the first option in column 6."""
-    return CONNECTIONS + "tables:\n  - {" + options + "}\n"
-
-
-BAD = {
-    "empty": ("", ["1:1: expected 'connections' and 'tables' at the top"]),
-    "a list": ("- a\n", ["1:1: expected 'connections' and 'tables' at the top"]),
-    "not utf-8": (b"a: \xff\n", ["1:1: not a text file in UTF-8"]),
-    "tab": ("a:\n\tb: 1\n", ["2:1: not valid YAML: found character '\\t' that cannot start any token"]),
-    "control character": (
-        "a: b\nc: d\x07\n",
-        ["2:5: not valid YAML: the character U+0007 is not allowed"],
-    ),
-    "two documents": ("a: 1\n---\nb: 2\n", ["2:1: not valid YAML: but found another document"]),
-    "python object": (
-        "a: !!python/name:os.system x\n",
-        [
-            "1:4: not valid YAML: could not determine a constructor for the tag "
-            "'tag:yaml.org,2002:python/name:os.system'"
-        ],
-    ),
-    "anchor in itself": ("a: &a [*a]\n", ["1:1: not valid YAML: nested too deeply"]),
-    "deep": ("a: " + "[" * 1000, ["1:1: not valid YAML: nested too deeply"]),
-    "nothing there": (
-        "connections: {}\n",
-        ["1:1: 'source' is missing", "1:1: 'destination' is missing", "1:1: 'tables' is missing"],
-    ),
-    "tables empty": (CONNECTIONS + "tables: []\n", ["4:1: there is no table to copy here"]),
-    "tables null": (CONNECTIONS + "tables:\n", ["4:1: 'tables' must be a list"]),
-    "tables a word": (CONNECTIONS + "tables: users\n", ["4:1: 'tables' must be a list"]),
-    "tables of words": (
-        CONNECTIONS + "tables: [users]\n",
-        ["4:10: an item of 'tables' must be a mapping of options"],
-    ),
-    "unknown option": (
-        table("name: a, primary_kye: id"),
-        ["5:15: unknown option 'primary_kye'; did you mean 'primary_key'?"],
-    ),
-    "unknown far option": (table("name: a, xyz: id"), ["5:15: unknown option 'xyz'"]),
-    "unknown connection option": (
-        CONNECTIONS.replace("connection: a.duckdb", "conection: a.duckdb") + TABLES,
-        [
-            "2:3: 'connection' is missing",
-            "2:26: unknown option 'conection'; did you mean 'connection'?",
-        ],
-    ),
-    "unknown partition option": (
-        table("name: a, " + DAYS + ", time_zone: UTC}"),
-        ["5:67: unknown option 'time_zone'; did you mean 'timezone'?"],
-    ),
-    "unknown top": (
-        "table: []\n" + CONNECTIONS,
-        ["1:1: 'tables' is missing", "1:1: unknown option 'table'; did you mean 'tables'?"],
-    ),
-    "name missing": (table("primary_key: id"), ["5:5: 'name' is missing"]),
-    "name a number": (table("name: 5"), ["5:6: 'name' must be text"]),
-    "name empty": (table("name: ''"), ["5:6: 'name' must be given"]),
-    "key a number": (table("name: a, 5: b"), ["5:15: a key must be text, not 5"]),
-    "key a list": (table("name: a, ? [b] : c"), ["5:17: unknown option 'a list or mapping'"]),
-    "key twice": (
-        table("name: a, mode: merge, name: b, primary_key: id"),
-        ["5:28: the key 'name' stands here twice"],
-    ),
-    "table twice": (
-        CONNECTIONS + TABLES + "  - {name: b}\n  - {name: users}\n",
-        ["7:6: table 'users' is listed already in line 5"],
-    ),
-    "the ledger": (
-        table("name: _replication_loads"),
-        ["5:6: names that start with '_replication_' belong to the ledger and its helpers"],
-    ),
-    "mode": (table("name: a, mode: mrge"), ["5:15: 'mode' must be 'full_refresh' or 'merge'"]),
-    "merge without key": (
-        table("name: a, mode: merge"),
-        ["5:5: mode 'merge' needs a primary_key to find a row again"],
-    ),
-    "key column twice": (table("name: a, primary_key: [b, b]"), ["5:5: primary_key names a column twice"]),
-    "key null": (table("name: a, primary_key: "), ["5:15: 'primary_key' must be a list"]),
-    "key of numbers": (
-        table("name: a, primary_key: [b, 1]"),
-        ["5:32: an item of 'primary_key' must be text"],
-    ),
-    "sensor": (table("name: a, sensor: often"), ["5:15: 'sensor' must be true or false"]),
-    "sensor with partition": (
-        table("name: a, sensor: true, " + DAYS + "}"),
-        ["5:5: 'sensor' doesn't go with 'partition': use 'schedule', or backfill the days that changed"],
-    ),
-    "partition by": (table("name: a, " + DAYS.replace("day", "week") + "}"), ["5:27: 'by' must be 'day'"]),
-    "no such day": (
-        table("name: a, " + DAYS.replace("03-01", "02-30") + "}"),
-        ["5:48: '2024-02-30' can't be read: day is out of range for month"],
-    ),
-    "not a day": (
-        table("name: a, " + DAYS.replace("2024-03-01", "soon") + "}"),
-        ["5:48: 'start' must be a date, such as 2024-03-01"],
-    ),
-    "day with a time": (
-        table("name: a, " + DAYS + " 05:00:00}"),
-        ["5:48: 'start' must be a date, without a time of day"],
-    ),
-    "ends first": (
-        table("name: a, " + DAYS + ", end: 2024-03-01}"),
-        ["5:15: partition ends (2024-03-01) before it starts (2024-03-01)"],
-    ),
-    "time zone": (
-        table("name: a, " + DAYS + ", timezone: Europe/Berlim}"),
-        ["5:67: unknown time zone 'Europe/Berlim'; did you mean 'Europe/Berlin'?"],
-    ),
-    "variable": (
-        table("name: '${NAME}'"),
-        ["5:6: the environment variable NAME is not set (set it, or write ${NAME:-default})"],
-    ),
-    "variable for a date": (
-        table("name: a, " + DAYS.replace("2024-03-01", "'${START}'") + "}"),
-        ["5:48: the environment variable START is not set (set it, or write ${START:-default})"],
-    ),
-    "wrong direction": (
-        CONNECTIONS.replace("duckdb,", "postgres,").replace(
-            "{type: postgres, connection: postgresql", "{type: duckdb, connection: postgresql"
-        )
-        + TABLES,
-        [
-            "2:12: 'postgres' can't be read from yet, only 'duckdb'",
-            "3:17: 'duckdb' can't be written to yet, only 'postgres'",
-        ],
-    ),
-    "unknown system": (
-        CONNECTIONS.replace("type: duckdb", "type: oracle") + TABLES,
-        ["2:12: 'type' must be 'duckdb' or 'postgres'"],
-    ),
-}
-
-
-@pytest.mark.parametrize("case", BAD)
-def test_a_mistake_is_shown_where_it_is(tmp_path: Path, case: str) -> None:
-    text, expected = BAD[case]
-    assert mistakes(tmp_path, text) == expected
 
 
 def test_all_mistakes_of_a_file_are_shown_at_once(tmp_path: Path) -> None:
@@ -250,10 +86,119 @@ def test_defaults(tmp_path: Path) -> None:
     assert config.connections.source.schema_or_default == "main"
     assert config.connections.destination.schema_or_default == "public"
     assert config.tables[0].mode == "full_refresh"
-    other = config.with_destination_schema("branch_7")
-    assert other.connections.destination.schema_or_default == "branch_7"
+    assert (config.consistent, config.tables[0].verify, config.tables[0].schema_changes) == (
+        False, "aggregate", "evolve",
+    )  # fmt: skip
+
+
+def test_all_schemas_of_the_destination_are_renamed(tmp_path: Path) -> None:
+    text = (
+        CONNECTIONS
+        + TABLES
+        + "  - {name: b, target: {schema: crm, name: c}}\n  - {name: d, target: {name: e}}\n"
+    )
+    config = load_config(write(tmp_path, text))
+    other = config.with_destination_schemas(lambda schema: f"{schema}__branch")
+    default = other.connections.destination.schema_or_default
+    assert default == "public__branch"
+    assert [(t.target_schema(default), t.target_name) for t in other.tables] == [
+        ("public__branch", "users"),
+        ("crm__branch", "c"),
+        ("public__branch", "e"),
+    ]
     assert other.connections.source == config.connections.source
     assert (other.line_of(other.tables[0]), other.path) == (5, config.path)
+
+
+def test_systems_go_together_any_way(tmp_path: Path) -> None:
+    places = {"duckdb": ("a.duckdb", "b.duckdb"), "postgres": ("postgresql://a/a", "postgresql://b/b")}
+    limits = {}
+    for source in places:
+        for destination in places:
+            text = (
+                f"connections:\n  source: {{type: {source}, connection: {places[source][0]}}}\n"
+                f"  destination: {{type: {destination}, connection: {places[destination][1]}}}\n"
+            )
+            connections = load_config(write(tmp_path, text + TABLES)).connections
+            limits[source, destination] = connections.limit("source"), connections.limit("destination")
+    assert limits == {(s, d): (4, 1 if d == "duckdb" else 4) for s in places for d in places}
+    text = CONNECTIONS.replace("a.duckdb", "a.duckdb, max_connections: '${MANY:-9}'") + TABLES
+    assert load_config(write(tmp_path, text), {}).connections.limit("source") == 9
+
+
+def test_a_resolved_connection_has_the_form_its_system_takes(tmp_path: Path) -> None:
+    text = CONNECTIONS.replace("postgresql://u:swordfish@h/d", "'${DSN}'") + TABLES
+    config = load_config(write(tmp_path, text), {})
+    with pytest.raises(ConfigError) as caught:
+        config.resolve("destination", {"DSN": "user:swordfish@host"})
+    assert "replication.yaml:3:33: a postgres connection starts with postgresql://" in str(caught.value)
+    assert "swordfish" not in str(caught.value)
+
+
+def test_every_option_and_defaults(tmp_path: Path) -> None:
+    config = load_config(write(tmp_path, EVERYTHING), {})
+    users, events = config.tables
+    assert config.consistent
+    assert (users.mode, users.primary_key, users.verify, users.lag) == (
+        "merge",
+        ("id",),
+        "checksum",
+        timedelta(minutes=90),
+    )
+    assert users.columns == Columns(
+        exclude=("internal",), rename={"mail": "email_address"}, mask={"email": "hash", "phone": "redact"}
+    )
+    assert (users.target_schema("public"), users.target_name) == ("crm", "people")
+    assert users.meta == Meta(
+        group="crm", owners=("team:data",), kinds=("pii",), deps=("crm/regions",), tags={"tier": "gold", "pii": "yes"},
+        description="All users", asset_key=("crm", "people"),
+    )  # fmt: skip
+    assert users.freshness == Freshness(within=timedelta(hours=36))
+    assert users.destination_name("mail") == "email_address"
+    assert (events.mode, events.primary_key, events.lag) == ("append", (), Decimal("0.1"))
+    assert events.columns.mask == {"email": "hash", "phone": "null"}
+    assert events.freshness == Freshness(within=timedelta(hours=2), warn=timedelta(hours=1))
+    # a problem with an option from `defaults` is shown there
+    assert [config.problem(("tables", 1, o), "").line for o in ("cursor", "verify", "where")] == [29, 8, 26]
+
+
+def test_partitions_of_a_table_replace_those_of_defaults(tmp_path: Path) -> None:
+    text = (
+        CONNECTIONS
+        + "defaults: {partition: {by: month, column: at, start: 2024-01-01, timezone: Asia/Tokyo}}\n"
+        + "tables:\n  - {name: a}\n  - {name: b, partition: {by: day, column: day, start: 2024-03-05}}\n  - {name: c, partition: null}\n"
+        + "  - {name: d, partition: {by: value, column: country, values: [de, 1, 2024-01-01]}}\n"
+        + "  - {name: e, partition: {by: range, column: id, size: 1000, start: -1000, end: 500, nulls: first}}\n"
+    )
+    a, b, c, d, e = (t.partition for t in load_config(write(tmp_path, text)).tables)
+    assert a == TimePartition(by="month", column="at", start=datetime(2024, 1, 1), timezone="Asia/Tokyo")
+    assert b == TimePartition(by="day", column="day", start=datetime(2024, 3, 5))
+    assert c is None
+    assert isinstance(d, ValuePartition)
+    assert d.keys == ("de", "1", "2024-01-01")
+    assert e == RangePartition(by="range", column="id", size=1000, start=-1000, end=500, nulls="first")
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ("lag: 2h", timedelta(hours=2)),
+        ("lag: 1 day 2 hours", timedelta(days=1, hours=2)),
+        ("lag: 1d2h3m4s", timedelta(days=1, hours=2, minutes=3, seconds=4)),
+        ("lag: 1.5 weeks", timedelta(weeks=1.5)),
+        ("lag: 1 min", timedelta(minutes=1)),
+        ("lag: 1000", 1000),
+        ("lag: 0.1", Decimal("0.1")),
+        ("lag: 2.0", 2),
+    ],
+)
+def test_lags(tmp_path: Path, options: str, expected: object) -> None:
+    lag = (
+        load_config(write(tmp_path, table(f"name: a, primary_key: id, mode: merge, cursor: c, {options}")))
+        .tables[0]
+        .lag
+    )
+    assert (lag, type(lag)) == (expected, type(expected))
 
 
 def test_a_secret_shows_nowhere(tmp_path: Path) -> None:
