@@ -1,136 +1,234 @@
-"""One table of types: what each system's types are in Arrow, which is how data travels.
+"""How a column travels: what its values are (`Kind`), and in which Arrow form they are handed over.
 
-A type that isn't listed is refused before anything is read: binary COPY checks nothing, so a
-wrong guess would store garbage without a word.
+Rows travel as Arrow batches. Arrow's own types don't tell a JSON text from any other, nor where a column came
+from, so every field says it in its metadata; a field without it (a source that knows nothing of us) is taken
+by its Arrow type. What is particular to a system stands in its folder: connectors/*/types.py.
 """
 
 from __future__ import annotations
 
-import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
 
 import pyarrow as pa
-import pyarrow.compute as pc
-
-from code_location.replication.errors import UnsupportedType
-
-# DuckDB type -> the expression that reads it, in a form whose Arrow type Postgres can take exactly.
-# {} is the quoted column. hugeint is cut to 38 digits by a cast that fails loudly beyond them.
-_DUCKDB_READ: tuple[tuple[re.Pattern[str], str], ...] = tuple(
-    (re.compile(pattern, re.DOTALL), expression)
-    for pattern, expression in (
-        (r"BOOLEAN", "{}"),
-        (r"TINYINT|SMALLINT|INTEGER|BIGINT|UTINYINT|USMALLINT|UINTEGER", "{}"),
-        (r"UBIGINT", "{}::DECIMAL(20,0)"),
-        (r"HUGEINT", "{}::DECIMAL(38,0)"),
-        (r"FLOAT|DOUBLE", "{}"),
-        (r"DECIMAL\(\d+,\d+\)", "{}"),
-        (r"VARCHAR", "{}"),
-        (r"ENUM\(.*\)", "{}::VARCHAR"),
-        (r"BLOB|UUID|JSON", "{}"),
-        (r"DATE|TIME|INTERVAL", "{}"),
-        (r"TIMESTAMP|TIMESTAMP_S|TIMESTAMP_MS|TIMESTAMP WITH TIME ZONE", "{}"),
-    )
-)
-
-# Arrow's nearest name of each type in Postgres, spelled as format_type() spells it
-_POSTGRES: dict[str, str] = {
-    "bool": "boolean",
-    "int8": "smallint",
-    "uint8": "smallint",
-    "int16": "smallint",
-    "uint16": "integer",
-    "int32": "integer",
-    "uint32": "bigint",
-    "int64": "bigint",
-    "float": "real",
-    "double": "double precision",
-    "string": "text",
-    "binary": "bytea",
-    "date32[day]": "date",
-    "time64[us]": "time without time zone",
-    "month_day_nano_interval": "interval",
-    "extension<arrow.uuid>": "uuid",
-    "extension<arrow.json>": "jsonb",
-}
-
-# what a staging column may be assigned to without losing anything
-_WIDENS: dict[str, frozenset[str]] = {
-    "smallint": frozenset({"integer", "bigint", "numeric"}),
-    "integer": frozenset({"bigint", "numeric"}),
-    "bigint": frozenset({"numeric"}),
-    "real": frozenset({"double precision"}),
-    "text": frozenset({"character varying"}),
-}
 
 
-def duckdb_read_expression(table: str, column: str, type_name: str, quoted: str) -> str:
-    """SQL that reads a DuckDB column so that it travels exactly. Raises UnsupportedType."""
-    for pattern, expression in _DUCKDB_READ:
-        if pattern.fullmatch(type_name):
-            return expression.format(quoted)
-    raise UnsupportedType(
-        f"column '{column}' of table '{table}' is of DuckDB type {type_name}, which can't be copied exactly yet",
-        hint="copy a view that casts it to a supported type, such as VARCHAR or JSON",
-    )
+class Kind(StrEnum):
+    """What the values of a column are, whatever form they travel in."""
+
+    BOOLEAN = "boolean"
+    INT8 = "int8"
+    INT16 = "int16"
+    INT32 = "int32"
+    INT64 = "int64"
+    UINT8 = "uint8"
+    UINT16 = "uint16"
+    UINT32 = "uint32"
+    UINT64 = "uint64"
+    HUGEINT = "hugeint"  # 128 bits with a sign
+    UHUGEINT = "uhugeint"  # 128 bits without
+    DECIMAL = "decimal"  # of a precision and scale
+    NUMERIC = "numeric"  # of any precision
+    FLOAT32 = "float32"
+    FLOAT64 = "float64"
+    TEXT = "text"
+    BINARY = "binary"
+    DATE = "date"
+    TIME = "time"
+    TIMETZ = "timetz"
+    TIMESTAMP = "timestamp"
+    TIMESTAMPTZ = "timestamptz"
+    INTERVAL = "interval"
+    UUID = "uuid"
+    JSON = "json"
+    BIT = "bit"
+    LIST = "list"
+    STRUCT = "struct"
+    MAP = "map"
+    UNION = "union"
+    OTHER = "other"  # known to its own system only
 
 
-# {} is the quoted column. Postgres' calendar begins later than DuckDB's, and its dates end earlier; infinity
-# loses its meaning on the way. Arrow counts an interval's time in nanoseconds and would wrap around.
-_DUCKDB_OUT_OF_RANGE: tuple[tuple[re.Pattern[str], str], ...] = tuple(
-    (re.compile(pattern), condition)
-    for pattern, condition in (
-        (r"DATE", "NOT isfinite({0}) OR {0} < DATE '4714-11-24 (BC)' OR {0} > DATE '5874897-12-31'"),
-        (r"TIMESTAMP.*", "NOT isfinite({0}) OR {0} < '4714-11-24 (BC) 00:00:00'"),
-        (r"INTERVAL", "abs(date_part('hour', {0})) > 2562046"),
-    )
-)
+class Fit(StrEnum):
+    """How a column that exists takes values of the type that would be written."""
+
+    SAME = "same"
+    HOLDS = "holds"  # every value, unchanged
+    WIDENS = "widens"  # it could be altered to the written type without loss
+    MISFIT = "misfit"
 
 
-def duckdb_out_of_range(type_name: str, quoted: str) -> str | None:
-    """A DuckDB condition for values of a column that can't travel; None when all of its type can."""
-    for pattern, condition in _DUCKDB_OUT_OF_RANGE:
-        if pattern.fullmatch(type_name):
-            return condition.format(quoted)
-    return None
+@dataclass(frozen=True)
+class Landing:
+    """How a travelling column is stored.
 
-
-def postgres_type(field: pa.Field) -> str:
-    """The Postgres type, as format_type() spells it, that holds every value of an Arrow field.
-
-    Raises UnsupportedType.
+    `type` is the type of the final column, `stage` that of the staging column, `cast` the SQL from what arrives
+    (`{}`) to the final value. Where the types differ the cast is part of the apply; where they are the same rows
+    can be staged in the final table itself (`in_place`), and a cast is part of the staging (DuckDB's is SQL).
     """
-    kind = field.type
-    if pa.types.is_timestamp(kind) and kind.unit != "ns":
-        return "timestamp with time zone" if kind.tz else "timestamp without time zone"
-    if pa.types.is_decimal128(kind):
-        return f"numeric({kind.precision},{kind.scale})"
-    try:
-        return _POSTGRES[str(kind)]
-    except KeyError:
-        raise UnsupportedType(
-            f"column '{field.name}' travels as Arrow type {kind}, which Postgres can't hold exactly"
-        ) from None
+
+    name: str
+    type: str
+    stage: str
+    cast: str = "{}"
+
+    @property
+    def in_place(self) -> bool:
+        return self.stage == self.type
+
+    def value(self, column: str) -> str:
+        """SQL of the final value, given SQL of what arrives."""
+        return self.cast.replace("{}", column)
 
 
-def fits(written: str, existing: str) -> bool:
-    """Whether every value of one Postgres type can be stored in a column of another, unchanged."""
-    if written == existing or existing in _WIDENS.get(written, ()):
-        return True
-    return written.startswith("numeric(") and existing == "numeric"
+@dataclass(frozen=True)
+class Reading:
+    """How a source column is read for a destination; all SQL is of the source, over one row of the table.
+
+    `expression` gives the column in its natural form. When `fallback_if` is true of any row, the whole column is
+    read by `fallback` instead, a form that holds every value (text, or the source's own bytes). Rows of which
+    `refuse_if` is true can't arrive: `refuse_why` says why, as the end of "column c of table t has n values ...",
+    `cast_to` is the type to write under `columns: {cast: ...}`. Of rows whose text holds a NUL byte `nul_if` is
+    true; `nul_strip` and `nul_replace` make the same form as `expression` without them (the fallback of a column
+    that can hold any is None). `element` is what the elements of a list are, `arrow` the form in transit where it
+    isn't what the engine hands over (its `travel_batch` then makes it).
+    """
+
+    kind: Kind
+    type: str
+    expression: str
+    fallback_if: str | None = None
+    fallback: str | None = None
+    refuse_if: str | None = None
+    refuse_why: str = ""
+    cast_to: str = "VARCHAR"
+    element: Kind | None = None
+    arrow: pa.DataType | None = None
+    nul_if: str | None = None
+    nul_strip: str | None = None
+    nul_replace: str | None = None
+
+    def field(
+        self, name: str, handed: pa.Field, *, system: str, source: str, nullable: bool = True
+    ) -> pa.Field:
+        """The field this column travels as, given the one in which its engine hands it over."""
+        return travelling(
+            name,
+            self.arrow or handed.type,
+            kind=self.kind,
+            system=system,
+            type=self.type,
+            source=source,
+            nullable=nullable,
+            element=self.element,
+            # GEOMETRY and VARIANT are known by nothing but what their field says
+            own=handed.metadata,
+        )
 
 
-def travel_schema(schema: pa.Schema) -> pa.Schema:
-    """The schema that `travel_batch` gives: DuckDB's lossless bool8 becomes a plain bool."""
-    return pa.schema([pa.field(f.name, pa.bool_()) if _is_bool8(f.type) else f for f in schema])
+_KIND, _SYSTEM, _TYPE, _SOURCE, _ELEMENT = (
+    f"replication:{key}".encode() for key in ("kind", "system", "type", "source", "element")
+)
 
 
-def travel_batch(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-    """A batch in the schema that `travel_schema` gave; shares all buffers that stay as they are."""
-    if batch.schema == schema:
-        return batch
-    columns = [pc.cast(c.storage, pa.bool_()) if _is_bool8(c.type) else c for c in batch.columns]
-    return pa.RecordBatch.from_arrays(columns, schema=schema)
+def travelling(
+    name: str,
+    arrow: pa.DataType,
+    *,
+    kind: Kind,
+    system: str,
+    type: str,
+    source: str,
+    nullable: bool = True,
+    element: Kind | None = None,
+    own: Mapping[bytes, bytes] | None = None,
+) -> pa.Field:
+    """A field of the schema that batches travel with.
+
+    `name` is the destination's column name, `arrow` the form in transit, `system` and `type` where the column
+    comes from and how it is spelled there, `source` its name there, `element` what the elements of a list are.
+    `own` is metadata of the system itself that has to stay.
+    """
+    metadata = {**(own or {}), _KIND: kind.value, _SYSTEM: system, _TYPE: type, _SOURCE: source}
+    if element is not None:
+        metadata[_ELEMENT] = element.value
+    return pa.field(name, arrow, nullable, metadata)
 
 
-def _is_bool8(kind: pa.DataType) -> bool:
-    return isinstance(kind, pa.ExtensionType | pa.BaseExtensionType) and kind.extension_name == "arrow.bool8"
+def kind_of(field: pa.Field) -> Kind:
+    """What the values of a field are: as it says itself, or by its Arrow type."""
+    metadata = field.metadata or {}
+    return Kind(metadata[_KIND].decode()) if _KIND in metadata else _kind_by_arrow(field.type)
+
+
+def element_kind(field: pa.Field) -> Kind:
+    """What the elements of a list are: as its field says, or by their Arrow type."""
+    metadata = field.metadata or {}
+    return Kind(metadata[_ELEMENT].decode()) if _ELEMENT in metadata else kind_of(field.type.value_field)
+
+
+def source_type(field: pa.Field) -> tuple[str, str]:
+    """The system a field comes from and its type there; ("arrow", its Arrow type) when it doesn't say."""
+    metadata = field.metadata or {}
+    if _TYPE not in metadata:
+        return "arrow", str(field.type)
+    return metadata[_SYSTEM].decode(), metadata[_TYPE].decode()
+
+
+def source_column(field: pa.Field) -> str:
+    """The column's name in the source."""
+    name: bytes | None = (field.metadata or {}).get(_SOURCE)
+    return name.decode() if name is not None else str(field.name)
+
+
+_KINDS_BY_ARROW: dict[str, Kind] = {
+    "bool": Kind.BOOLEAN,
+    "int8": Kind.INT8,
+    "int16": Kind.INT16,
+    "int32": Kind.INT32,
+    "int64": Kind.INT64,
+    "uint8": Kind.UINT8,
+    "uint16": Kind.UINT16,
+    "uint32": Kind.UINT32,
+    "uint64": Kind.UINT64,
+    "halffloat": Kind.FLOAT32,
+    "float": Kind.FLOAT32,
+    "double": Kind.FLOAT64,
+    "string": Kind.TEXT,
+    "large_string": Kind.TEXT,
+    "string_view": Kind.TEXT,
+    "null": Kind.TEXT,
+    "binary": Kind.BINARY,
+    "large_binary": Kind.BINARY,
+    "binary_view": Kind.BINARY,
+    "date32[day]": Kind.DATE,
+    "date64[ms]": Kind.DATE,
+    "month_day_nano_interval": Kind.INTERVAL,
+    "extension<arrow.uuid>": Kind.UUID,
+    "extension<arrow.json>": Kind.JSON,
+    "extension<arrow.bool8>": Kind.BOOLEAN,
+}
+
+
+def _kind_by_arrow(arrow: pa.DataType) -> Kind:
+    if (kind := _KINDS_BY_ARROW.get(str(arrow))) is not None:
+        return kind
+    checks = (
+        (pa.types.is_decimal, Kind.DECIMAL),
+        (pa.types.is_time, Kind.TIME),
+        (pa.types.is_timestamp, Kind.TIMESTAMPTZ if getattr(arrow, "tz", None) else Kind.TIMESTAMP),
+        (pa.types.is_fixed_size_binary, Kind.BINARY),
+        (pa.types.is_duration, Kind.INTERVAL),
+        (pa.types.is_map, Kind.MAP),
+        (pa.types.is_struct, Kind.STRUCT),
+        (pa.types.is_union, Kind.UNION),
+    )
+    for is_type, kind in checks:
+        if is_type(arrow):
+            return kind
+    if pa.types.is_dictionary(arrow):
+        return _kind_by_arrow(arrow.value_type)
+    if pa.types.is_list(arrow) or pa.types.is_large_list(arrow) or pa.types.is_fixed_size_list(arrow):
+        return Kind.LIST
+    return Kind.OTHER
