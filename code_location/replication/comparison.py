@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from code_location.replication.config import ReplicationConfig, Table
 from code_location.replication.connectors import destination_of, source_of
 from code_location.replication.ledger import Ledger
 from code_location.replication.plan import ReadFilter
-from code_location.replication.windows import Window, window_of
+from code_location.replication.windows import is_key, joined, window_of
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def compare_counts(config: ReplicationConfig, tables: Sequence[Table]) -> Iterat
     """Counts the rows of both sides. Raises ReplicationError when a side can't be read or a table is missing."""
     destination = destination_of(config)
     with destination.session() as session, source_of(config).session() as snapshot:
-        ledger = Ledger(session, destination.schema)
+        ledger = Ledger(session)
         for table in tables:
             reads, scope = _loaded(ledger if ledger.exists() else None, table)
             here = session.count(table, reads)
@@ -48,7 +48,8 @@ def compare_counts(config: ReplicationConfig, tables: Sequence[Table]) -> Iterat
 def _loaded(ledger: Ledger | None, table: Table) -> tuple[list[ReadFilter], str]:
     """Which rows of the source should be in the destination by now."""
     if ledger and table.partition and (keys := ledger.loaded_windows(table.name)):
-        spans = list(_joined([window_of(table, key) for key in keys if _is_partition(table, key)]))
+        # what was loaded once may be no window any more: `start` and `end` may have been edited since
+        spans = joined(window_of(table, key) for key in keys if is_key(table, key))
         return [
             ReadFilter(window=span) for span in spans
         ], f"{len(keys)} loaded window{'s' if len(keys) > 1 else ''}"
@@ -57,24 +58,3 @@ def _loaded(ledger: Ledger | None, table: Table) -> tuple[list[ReadFilter], str]
         if watermark is not None:
             return [ReadFilter(cursor=table.cursor, until=watermark)], f"{table.cursor} up to {watermark}"
     return [ReadFilter()], "the whole table"
-
-
-def _is_partition(table: Table, key: str) -> bool:
-    """Whether a window that was loaded once still is one: `start` and `end` may have been edited since."""
-    partition = table.partition
-    assert partition is not None
-    return key >= partition.start.isoformat() and (partition.end is None or key < partition.end.isoformat())
-
-
-def _joined(windows: list[Window]) -> Iterator[Window]:
-    """Neighbouring windows as one, so that a year of days is one condition."""
-    current: Window | None = None
-    for window in windows:
-        if current and current.end == window.start:
-            current = replace(current, end=window.end, key=f"{current.key.split('...')[0]}...{window.key}")
-        else:
-            if current:
-                yield current
-            current = window
-    if current:
-        yield current
