@@ -16,6 +16,7 @@ import psycopg
 import pytest
 from click.testing import CliRunner
 
+from code_location.replication import ReplicationConfig, load_config
 from code_location.replication.cli import main
 
 SOURCE = """
@@ -77,12 +78,19 @@ class Project:
     def yaml(self) -> str:
         return (self.folder / "replication.yaml").read_text()
 
+    @property
+    def config(self) -> ReplicationConfig:
+        """The configuration, its variable filled in."""
+        self.write(self.yaml.replace("${DESTINATION}", self.dsn))
+        return load_config(self.folder / "replication.yaml")
+
     def start(self, *arguments: str | Path, **environment: str) -> subprocess.Popen[str]:
         inherited = {k: v for k, v in os.environ.items() if k != "REPLICATION_CONFIG"}
         return subprocess.Popen(
             [self.command, *arguments],
             cwd=self.folder,
             env={**inherited, "DESTINATION": self.dsn, **environment},
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -97,7 +105,7 @@ class Project:
         return Ended(process.returncode, stdout, stderr)
 
     def run_here(self, *arguments: str | Path, **environment: str) -> Ended:
-        """Inside this process, for what ends before any work begins: a process of its own takes a second."""
+        """Inside this process, which is quicker than one of its own."""
         inherited = {"REPLICATION_CONFIG": None, "DESTINATION": self.dsn}
         with contextlib.chdir(self.folder):
             result = CliRunner().invoke(main, [*map(str, arguments)], env={**inherited, **environment})
@@ -123,4 +131,12 @@ def project(tmp_path: Path, dsn: str) -> Project:
     project = Project(tmp_path, dsn)
     project.write(YAML)
     project.source(SOURCE)
+    return project
+
+
+@pytest.fixture
+def with_big_table(project: Project, big_source: Path) -> Project:
+    project.write(
+        project.yaml.replace("source.duckdb", str(big_source)) + "  - {name: big, primary_key: id}\n"
+    )
     return project

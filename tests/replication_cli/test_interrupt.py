@@ -8,14 +8,6 @@ import psycopg
 import pytest
 
 
-@pytest.fixture
-def with_big_table(project, big_source):
-    project.write(
-        project.yaml.replace("source.duckdb", str(big_source)) + "  - {name: big, primary_key: id}\n"
-    )
-    return project
-
-
 def until(process, wanted):
     for line in process.stdout:
         event = json.loads(line)
@@ -39,11 +31,35 @@ def test_rolls_back_and_says_what_stands(with_big_table):
     assert interrupted == {
         "event": "interrupted",
         "committed": ["users"],
+        "partly": [],
         "not_committed": ["big"],
         "unknown": [],
     }
     assert project.query("SELECT to_regclass('target.big'), count(*) FROM target.users") == [(None, 100)]
     assert project.query("SELECT table_name FROM target._replication_loads") == [("users",)]
+
+
+def test_chunks_that_are_committed_stay(with_big_table):
+    project = with_big_table
+    project.write(
+        project.yaml.replace("name: big,", "name: big, mode: merge, where: id < 300000, chunk_rows: 50000,")
+    )
+    process = project.start("run", "--table", "big", "--json")
+    until(process, lambda e: e["event"] == "progress" and e["phase"] == "committed")
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=20)
+    assert process.returncode == 130, stderr
+    interrupted = json.loads(stdout.splitlines()[-1])
+    assert (interrupted["partly"], interrupted["not_committed"]) == (["big"], [])
+    [(rows,)] = project.query("SELECT count(*) FROM target.big")
+    assert 0 < rows < 300_000
+    assert rows % 50_000 == 0
+    [_, _, big] = project.run_here("state", "--json").events
+    assert big["chunks"] == rows // 50_000
+
+    assert project.run_here("run", "--table", "big").code == 0
+    assert project.query("SELECT count(*) FROM target.big") == [(300_000,)]
+    assert project.run_here("state", "--json").events[2]["chunks"] == 0
 
 
 def test_says_it_in_words_too(with_big_table):

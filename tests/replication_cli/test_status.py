@@ -1,10 +1,14 @@
 """`replicate status`: the ledger, read."""
 
-from datetime import datetime
+from datetime import UTC, datetime
+from uuid import uuid4
+
+from code_location.replication.attempts import Attempt, record
+from code_location.replication.connectors import destination_of
 
 
 def test_a_destination_that_nothing_went_to(project):
-    ended = project.run("status")
+    ended = project.run_here("status")
     assert ended.code == 0
     assert ended.stdout == "nothing was replicated into schema 'target' yet: it has no ledger\n"
     ended = project.run_here("status", "--json")
@@ -13,8 +17,8 @@ def test_a_destination_that_nothing_went_to(project):
 
 
 def test_last_loads_windows_and_watermarks(project):
-    project.run("run", "--table", "users")
-    project.run("run", "--from", "2024-03-01", "--to", "2024-03-02", "--concurrency", "1")
+    project.run_here("run", "--table", "users")
+    project.run_here("run", "--from", "2024-03-01", "--to", "2024-03-02", "--concurrency", "1")
     users, activity = project.run_here("status", "--json").events
     assert (users["table"], users["listed"], users["windows"]) == ("users", True, 0)
     assert users["watermark"] == "2024-01-05 04:00:00"
@@ -23,16 +27,16 @@ def test_last_loads_windows_and_watermarks(project):
     assert (activity["windows"], activity["watermark"]) == (2, None)
     assert (activity["last_load"]["window"], activity["last_load"]["rows_read"]) == ("2024-03-02", 24)
 
-    ended = project.run("status")
+    ended = project.run_here("status")
     assert ended.code == 0
     assert ended.row("users")[2] == "100"
     assert ended.row("activity")[2:4] == ["2024-03-02", "24"]
 
 
 def test_tables_that_left_the_yaml_or_were_never_loaded(project):
-    project.run("run", "--table", "users")
+    project.run_here("run", "--table", "users")
     project.write(project.yaml.replace("name: users", "name: people"))
-    ended = project.run("status")
+    ended = project.run_here("status")
     assert ended.code == 0
     assert ended.row("people")[1] == "never"
     assert "users (no longer listed)" in ended.stdout
@@ -40,3 +44,32 @@ def test_tables_that_left_the_yaml_or_were_never_loaded(project):
     assert list(by_name) == ["people", "activity", "users"]
     assert by_name["users"]["listed"] is False
     assert by_name["users"]["watermark"] == "2024-01-05 04:00:00"
+
+
+def test_one_table_in_detail(project):
+    project.run_here("run", "--table", "users")
+    project.run_here("state", "set", "users", "2024-01-05", "--yes")
+    project.run_here("run", "--table", "users")
+    now = datetime.now(UTC)
+    destination = destination_of(project.config)
+    assert record(destination, Attempt(uuid4(), "", "users", None, 1, "failed", "KeyViolation", now, now))
+    [users] = project.run_here("status", "--table", "users", "--json").events
+    assert [(load["mode"], load["strategy"], load["rows_read"]) for load in users["loads"]] == [
+        ("merge", "upsert", 5),
+        ("state", "set", 0),
+        ("merge", "create", 100),
+    ]
+    [failure] = users["failures"]
+    assert (failure["outcome"], failure["error_class"], failure["attempt"]) == ("failed", "KeyViolation", 1)
+    ended = project.run_here("status", "--table", "users")
+    assert "users: the last loads" in ended.stdout
+    assert "state set" in ended.stdout
+    assert "users: the last tries that failed" in ended.stdout
+    assert "KeyViolation" in ended.stdout
+    assert "activity" not in ended.stdout
+
+
+def test_a_table_that_nobody_knows(project):
+    ended = project.run_here("status", "--table", "user")
+    assert ended.code == 2
+    assert "no table 'user' in the configuration or the ledger; did you mean 'users'?" in ended.stderr

@@ -57,3 +57,45 @@ def test_unset_variable_of_a_connection_stops_run_and_status_before_they_start(p
         ended = project.run_here(command)
         assert ended.code == 2
         assert ended.stderr.startswith("replication.yaml:4:33: the environment variable NOWHERE is not set")
+
+
+def test_against_the_live_source(project):
+    ended = project.run_here("validate", "--connect")
+    assert (ended.code, ended.stderr) == (0, "")
+    assert ended.stdout == "replication.yaml: ok, 2 tables, against the live source too\n"
+    # nothing is made there
+    assert project.query("SELECT to_regnamespace('target')") == [(None,)]
+
+
+def test_all_that_the_live_source_says_against_it(project):
+    project.source("CREATE TABLE far AS SELECT 1 AS id, 'x' AS happened_at")
+    project.write(
+        project.yaml.replace("cursor: updated_at", "cursor: updated").replace(
+            "name: activity", "name: activities"
+        )
+        + "  - {name: far, primary_key: [id, nr]}\n"
+        + "  - name: users\n    target: {name: again}\n    where: 'age > 3'\n"
+    )
+    project.write(project.yaml.replace("- name: users\n", "- name: activity\n"))
+    assert project.run_here("validate").code == 0
+    ended = project.run_here("validate", "--connect")
+    assert ended.code == 2
+    lines = ended.stderr.splitlines()
+    assert lines[:3] == [
+        "replication.yaml:6:49: 'updated' is not a column of table 'users'; did you mean 'updated_at'?",
+        "replication.yaml:7:6: the source has no table 'activities'; did you mean 'activity'?",
+        "replication.yaml:8:35: 'nr' is not a column of table 'far'",
+    ]
+    assert lines[3].startswith("replication.yaml:9:")
+    assert "age" in lines[3]
+    assert len(lines) == 4
+
+
+def test_connect_needs_both_databases(project):
+    ended = project.run_here("validate", "--connect", DESTINATION="postgresql://nobody@127.0.0.1:1/x")
+    assert ended.code == 1
+    assert "connections.destination, replication.yaml:4" in ended.stderr
+    (project.folder / "source.duckdb").unlink()
+    ended = project.run_here("validate", "--connect")
+    assert ended.code == 1
+    assert "connections.source, replication.yaml:3" in ended.stderr
