@@ -1,56 +1,31 @@
 """The ledger: one row for every committed load, in the destination schema, written in the load's own transaction.
 
 It is the only memory of replication: watermarks are read from it, a load whose COMMIT went unanswered is
-looked up in it, and metrics are sums over it. What is in the ledger is committed, and the reverse.
+looked up in it, and metrics are sums over it. What is in the ledger is committed, and the reverse. A watermark
+that a person sets is a row as well, so that history explains itself.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
+from code_location.replication import ledger_schema
 from code_location.replication.connectors.base import DestinationSession
-from code_location.replication.errors import ReplicationError
 
-NAME = "_replication_loads"
+NAME = ledger_schema.LOADS
 
-_COMMENT = "replication ledger, version {}"
+# rows of this mode are no loads: a person set the watermark
+STATE = "state"
+# a part of a whole table's first load has a key that starts so in place of a window's
+CHUNK = "chunk:"
 
-# each entry brings the ledger from one version to the next; the version is kept as the table's comment
-_MIGRATIONS = (
-    """
-    CREATE TABLE {ledger} (
-        load_id uuid PRIMARY KEY,
-        run_id text NOT NULL,
-        table_name text NOT NULL,
-        window_key text,
-        mode text NOT NULL,
-        strategy text NOT NULL,
-        rows_read bigint NOT NULL,
-        rows_inserted bigint NOT NULL,
-        rows_updated bigint NOT NULL,
-        rows_deleted bigint NOT NULL,
-        bytes bigint NOT NULL,
-        cursor_column text,
-        watermark_before text,
-        watermark_after text,
-        figures jsonb NOT NULL,
-        started_at timestamptz NOT NULL,
-        committed_at timestamptz NOT NULL
-    )
-    """,
-    "CREATE INDEX ON {ledger} (table_name, window_key, committed_at)",
-)
-
-_COLUMNS = (
-    "load_id, run_id, table_name, window_key, mode, strategy, rows_read, rows_inserted, rows_updated, rows_deleted, "
-    "bytes, cursor_column, watermark_before, watermark_after, figures, started_at, committed_at"
-)
+# the columns that a query can't hand over as they are
+_AS_TEXT = {"load_id": "load_id::text", "figures": "figures::text"}
 
 
 @dataclass(frozen=True)
@@ -80,55 +55,118 @@ class LedgerEntry:
         return (self.committed_at - self.started_at).total_seconds()
 
 
-class Ledger:
-    """The ledger of one destination schema, through a session of that destination."""
+_COLUMNS = tuple(field.name for field in fields(LedgerEntry))
+_WATERMARK = "window_key IS NULL AND cursor_column IS NOT NULL"
 
-    def __init__(self, session: DestinationSession, schema: str) -> None:
+
+@dataclass(frozen=True)
+class Watermark:
+    """How far a table is loaded by a cursor, or None to load it from its beginning; since when, and by which
+    mode of load ("state" when a person set it)."""
+
+    table_name: str
+    cursor: str
+    value: str | None
+    committed_at: datetime
+    mode: str
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a table stands: whether a load of it is committed, its watermark, and when its last entry was made."""
+
+    committed: bool
+    watermark: str | None
+    loaded: bool
+    latest: datetime | None
+
+
+class Ledger:
+    """The ledger in a destination's own schema, through a session of that destination."""
+
+    def __init__(self, session: DestinationSession) -> None:
         self._session = session
-        self._schema = schema
-        self._table = f"{_quote(schema)}.{_quote(NAME)}"
+
+    @property
+    def _loads(self) -> str:
+        return ledger_schema.names(self._session).loads
 
     def exists(self) -> bool:
-        return self._version() > 0
+        return ledger_schema.exists(self._session)
 
     def ensure(self) -> None:
         """Makes the schema and the ledger, or brings it up to date, and commits. Safe under concurrency."""
-        if self._version() == len(_MIGRATIONS):
-            return
-        self._session.execute(
-            "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", (f"replication-ledger:{self._schema}",)
-        )
-        version = self._version()
-        if version < len(_MIGRATIONS):
-            if not self._session.execute("SELECT 1 FROM pg_namespace WHERE nspname = $1", (self._schema,)):
-                self._session.execute(f"CREATE SCHEMA {_quote(self._schema)}")
-            for migration in _MIGRATIONS[version:]:
-                self._session.execute(migration.format(ledger=self._table))
-            self._session.execute(f"COMMENT ON TABLE {self._table} IS '{_COMMENT.format(len(_MIGRATIONS))}'")
-        self._session.commit()
+        ledger_schema.ensure(self._session)
 
     def now(self) -> datetime:
-        """The server's clock, which all times in the ledger come from."""
-        now: datetime = self._session.execute("SELECT clock_timestamp()")[0][0]
-        return now
+        """The clock that all times in the ledger come from."""
+        return self._session.now()
 
     def find(self, load_id: UUID) -> LedgerEntry | None:
         """The entry of a load, if it is committed."""
         return next(iter(self._select("WHERE load_id = $1::uuid", (str(load_id),))), None)
 
-    def watermark(self, table_name: str, cursor: str) -> str | None:
-        """Where the last load of the whole table by this cursor ended."""
+    def standing(self, load_id: UUID, table_name: str, cursor: str | None) -> Standing:
+        """All that a load needs to know before it is planned, at once."""
+        of_table = f"FROM {self._loads} WHERE table_name = $2"
         rows = self._session.execute(
-            f"SELECT watermark_after FROM {self._table} WHERE table_name = $1 AND window_key IS NULL "
+            f"SELECT EXISTS (SELECT 1 FROM {self._loads} WHERE load_id = $1::uuid), "
+            f"(SELECT watermark_after {of_table} AND window_key IS NULL AND cursor_column = $3::text "
+            "ORDER BY committed_at DESC LIMIT 1), "
+            f"EXISTS (SELECT 1 {of_table} AND mode <> '{STATE}'), (SELECT max(committed_at) {of_table})",
+            (str(load_id), table_name, cursor),
+        )
+        return Standing(*rows[0])
+
+    def watermark(self, table_name: str, cursor: str) -> str | None:
+        """Where the last load of the whole table by this cursor ended, or where a person has set it since."""
+        rows = self._session.execute(
+            f"SELECT watermark_after FROM {self._loads} WHERE table_name = $1 AND window_key IS NULL "
             "AND cursor_column = $2 ORDER BY committed_at DESC LIMIT 1",
             (table_name, cursor),
         )
         return rows[0][0] if rows else None
 
+    def watermarks(self) -> list[Watermark]:
+        """The watermarks of all tables by all cursors that they were ever loaded by, in order."""
+        rows = self._session.execute(
+            "SELECT table_name, cursor_column, watermark_after, committed_at, mode FROM "
+            f"(SELECT *, {_latest('table_name, cursor_column')} FROM {self._loads} WHERE {_WATERMARK}) AS l "
+            "WHERE latest = 1 ORDER BY 1, 2"
+        )
+        return [Watermark(*row) for row in rows]
+
+    def set_watermark(self, table_name: str, cursor: str, value: str | None, run_id: str = "") -> LedgerEntry:
+        """Moves a watermark, None to load from the beginning, in the open transaction; gives what was written.
+
+        Hold the table's lock: a load under way would end with its own.
+        """
+        now = self.now()
+        entry = LedgerEntry(
+            load_id=uuid4(),
+            run_id=run_id,
+            table_name=table_name,
+            window_key=None,
+            mode=STATE,
+            strategy="reset" if value is None else "set",
+            rows_read=0,
+            rows_inserted=0,
+            rows_updated=0,
+            rows_deleted=0,
+            bytes=0,
+            cursor_column=cursor,
+            watermark_before=self.watermark(table_name, cursor),
+            watermark_after=value,
+            figures={},
+            started_at=now,
+            committed_at=now,
+        )
+        return replace(entry, committed_at=self.write(entry))
+
     def window_committed_since(self, table_name: str, moment: datetime) -> str | None:
         """The key of a window of a table that was committed after a moment, if there is one."""
         rows = self._session.execute(
-            f"SELECT window_key FROM {self._table} WHERE table_name = $1 AND window_key IS NOT NULL "
+            f"SELECT window_key FROM {self._loads} WHERE table_name = $1 AND window_key IS NOT NULL "
             "AND committed_at > $2::timestamptz LIMIT 1",
             (table_name, moment.isoformat()),
         )
@@ -137,77 +175,69 @@ class Ledger:
     def loaded_windows(self, table_name: str) -> list[str]:
         """The keys of all windows that were ever committed for a table, in order."""
         rows = self._session.execute(
-            f"SELECT DISTINCT window_key FROM {self._table} WHERE table_name = $1 AND window_key IS NOT NULL ORDER BY 1",
+            f"SELECT DISTINCT window_key FROM {self._loads} WHERE table_name = $1 AND window_key IS NOT NULL "
+            f"AND window_key NOT LIKE '{CHUNK}%' ORDER BY 1",
             (table_name,),
         )
         return [key for (key,) in rows]
 
+    def chunks(self, table_name: str) -> list[LedgerEntry]:
+        """The chunks committed since the last load of the whole table (or a watermark set), in their order."""
+        return self._select(
+            f"WHERE table_name = $1 AND window_key LIKE '{CHUNK}%' AND committed_at > coalesce((SELECT "
+            f"max(committed_at) FROM {self._loads} WHERE table_name = $1 AND window_key IS NULL), "
+            "'-infinity'::timestamptz) ORDER BY committed_at",
+            (table_name,),
+        )
+
+    def recent(self, table_name: str, most: int) -> list[LedgerEntry]:
+        """The latest entries of a table, the last first, watermarks that a person set among them."""
+        return self._select(
+            f"WHERE table_name = $1 ORDER BY committed_at DESC, load_id LIMIT {int(most)}", (table_name,)
+        )
+
     def last_loads(self) -> list[LedgerEntry]:
         """The last load of every table, by table name."""
         return self._select(
-            f"WHERE load_id IN (SELECT DISTINCT ON (table_name) load_id FROM {self._table} "
-            "ORDER BY table_name, committed_at DESC) ORDER BY table_name"
+            f"WHERE load_id IN (SELECT load_id FROM (SELECT load_id, {_latest('table_name')} FROM {self._loads} "
+            f"WHERE mode <> '{STATE}') AS l WHERE latest = 1) ORDER BY table_name"
         )
 
     def write(self, entry: LedgerEntry) -> datetime:
         """Writes an entry into the open transaction; gives the time that it is stamped with.
 
-        The stamp is the server's clock just before COMMIT, not the entry's own.
+        That is the time just before COMMIT, not the entry's own; and later than those of the table's earlier
+        entries, even if the clock was set back: the latest entry is the one that counts.
         """
-        rows = self._session.execute(
-            f"INSERT INTO {self._table} ({_COLUMNS}) VALUES ($1::uuid, $2, $3, $4, $5, $6, $7::bigint, $8::bigint, "
-            "$9::bigint, $10::bigint, $11::bigint, $12, $13, $14, $15::jsonb, $16::timestamptz, clock_timestamp()) "
-            "RETURNING committed_at",
-            (
-                str(entry.load_id),
-                entry.run_id,
-                entry.table_name,
-                entry.window_key,
-                entry.mode,
-                entry.strategy,
-                entry.rows_read,
-                entry.rows_inserted,
-                entry.rows_updated,
-                entry.rows_deleted,
-                entry.bytes,
-                entry.cursor_column,
-                entry.watermark_before,
-                entry.watermark_after,
-                json.dumps(entry.figures),
-                entry.started_at.isoformat(),
-            ),
+        [(committed_at,)] = self._session.execute(
+            "SELECT greatest($1::timestamptz, max(committed_at) + INTERVAL '1 microsecond') "
+            f"FROM {self._loads} WHERE table_name = $2",
+            (self.now().isoformat(), entry.table_name),
         )
-        committed_at: datetime = rows[0][0]
-        return committed_at
+        values = {**vars(entry), "committed_at": committed_at.isoformat()}
+        values |= {"load_id": str(entry.load_id), "started_at": entry.started_at.isoformat()}
+        values |= {"figures": json.dumps(entry.figures)}
+        types = {"load_id": "uuid", "figures": self._session.json}
+        types |= dict.fromkeys(("started_at", "committed_at"), "timestamptz")
+        types |= {name: "bigint" for name in _COLUMNS if name.startswith("rows_") or name == "bytes"}
+        placeholders = (f"${n}::{types.get(name, 'text')}" for n, name in enumerate(_COLUMNS, start=1))
+        self._session.execute(
+            f"INSERT INTO {self._loads} ({', '.join(_COLUMNS)}) VALUES ({', '.join(placeholders)})",
+            [values[name] for name in _COLUMNS],
+        )
+        stamp: datetime = committed_at
+        return stamp
 
     def _select(self, rest: str, parameters: tuple[Any, ...] = ()) -> list[LedgerEntry]:
-        columns = _COLUMNS.replace("load_id", "load_id::text").replace("figures", "figures::text")
-        rows = self._session.execute(f"SELECT {columns} FROM {self._table} {rest}", parameters)
-        names = [name.strip() for name in _COLUMNS.split(",")]
-        entries = (dict(zip(names, row, strict=True)) for row in rows)
+        columns = ", ".join(_AS_TEXT.get(name, name) for name in _COLUMNS)
+        rows = self._session.execute(f"SELECT {columns} FROM {self._loads} {rest}", parameters)
+        entries = (dict(zip(_COLUMNS, row, strict=True)) for row in rows)
         return [
-            LedgerEntry(
-                **{**entry, "load_id": UUID(entry["load_id"]), "figures": json.loads(entry["figures"])}
-            )
-            for entry in entries
+            LedgerEntry(**{**e, "load_id": UUID(e["load_id"]), "figures": json.loads(e["figures"])})
+            for e in entries
         ]
 
-    def _version(self) -> int:
-        rows = self._session.execute(
-            "SELECT obj_description(c.oid, 'pg_class') FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
-            "WHERE n.nspname = $1 AND c.relname = $2",
-            (self._schema, NAME),
-        )
-        if not rows:
-            return 0
-        if version := re.fullmatch(_COMMENT.format(r"(\d+)"), rows[0][0] or ""):
-            return int(version[1])
-        comment = _COMMENT.format(len(_MIGRATIONS))
-        raise ReplicationError(
-            f"the table {self._table} of the destination is not a replication ledger, by its comment",
-            hint=f"rename it; or if it is one that lost its comment: COMMENT ON TABLE {self._table} IS '{comment}'",
-        )
 
-
-def _quote(identifier: str) -> str:
-    return '"' + identifier.replace('"', '""') + '"'
+def _latest(partition: str) -> str:
+    """Numbers the rows of each table, the latest first. Two windows may be committed in the same instant."""
+    return f"row_number() OVER (PARTITION BY {partition} ORDER BY committed_at DESC, load_id) AS latest"

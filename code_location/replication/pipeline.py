@@ -1,25 +1,33 @@
-"""Reads ahead in a thread, with a bounded queue between reader and writer: they overlap, memory stays flat."""
+"""What runs beside a load's own thread: reading ahead, and connecting, which nothing can interrupt."""
 
 from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from typing import TypeVar
 
 import pyarrow as pa
 
 QUEUE_BATCHES = 8
+_CHECK_SECONDS = 0.2
+
+T = TypeVar("T")
 
 
 @contextmanager
 def read_ahead(
-    batches: Iterator[pa.RecordBatch], capacity: int = QUEUE_BATCHES
+    batches: Iterator[pa.RecordBatch],
+    capacity: int = QUEUE_BATCHES,
+    check: Callable[[], None] = lambda: None,
 ) -> Iterator[Iterator[pa.RecordBatch]]:
     """Gives an iterator over the same batches, at most `capacity` of which wait in memory.
 
-    An exception of the reader is raised to the consumer after the batches before it. When the block
-    is left, whether read to the end or not, the thread has stopped and the source is free again.
+    Reader and writer overlap, and memory stays flat. An exception of the reader is raised to the consumer after
+    the batches before it. While the consumer waits, `check` is called a few times a second; what it raises, too,
+    is raised to the consumer. When the block is left, whether read to the end or not, the thread has stopped and
+    the source is free again.
     """
     waiting: queue.Queue[pa.RecordBatch | BaseException | None] = queue.Queue(capacity)
     stop = threading.Event()
@@ -43,8 +51,15 @@ def read_ahead(
         else:
             put(None)
 
+    def take() -> pa.RecordBatch | BaseException | None:
+        while True:
+            try:
+                return waiting.get(timeout=_CHECK_SECONDS)
+            except queue.Empty:
+                check()
+
     def consume() -> Iterator[pa.RecordBatch]:
-        while (item := waiting.get()) is not None:
+        while (item := take()) is not None:
             if isinstance(item, BaseException):
                 raise item
             yield item
@@ -56,3 +71,45 @@ def read_ahead(
     finally:
         stop.set()
         thread.join()
+
+
+@contextmanager
+def opened(manager: AbstractContextManager[T], check: Callable[[], None]) -> Iterator[T]:
+    """Enters a context in a thread of its own and calls `check` a few times a second meanwhile.
+
+    When that raises, the other thread is left to itself: it leaves the context again as soon as it has entered.
+    """
+    entered: queue.Queue[T | BaseException] = queue.Queue(1)
+    decided = threading.Lock()  # whoever gets it first: the one has entered, or the other has given up
+
+    def enter() -> None:
+        try:
+            result: T | BaseException = manager.__enter__()
+        except BaseException as error:  # raised below, where somebody waits for it
+            result = error
+        if decided.acquire(blocking=False):
+            entered.put(result)
+        elif not isinstance(result, BaseException):
+            with suppress(Exception):
+                manager.__exit__(None, None, None)
+
+    threading.Thread(target=enter, name="connect", daemon=True).start()
+    while True:
+        try:
+            result = entered.get(timeout=_CHECK_SECONDS)
+            break
+        except queue.Empty:
+            try:
+                check()
+            except BaseException:
+                if decided.acquire(blocking=False):
+                    raise
+    if isinstance(result, BaseException):
+        raise result
+    try:
+        yield result
+    except BaseException as error:
+        if not manager.__exit__(type(error), error, error.__traceback__):
+            raise
+    else:
+        manager.__exit__(None, None, None)

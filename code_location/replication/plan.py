@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from decimal import ROUND_FLOOR, Decimal, InvalidOperation
 from enum import StrEnum
 from typing import TYPE_CHECKING
+from uuid import UUID, uuid4
 
 import pyarrow as pa
 
 from code_location.replication.config import Table
 from code_location.replication.errors import PlanError, SchemaMismatch
-from code_location.replication.types import fits, postgres_type
+from code_location.replication.schema_changes import SchemaChanges
+from code_location.replication.types import Fit, Landing, source_column
 from code_location.replication.windows import Window
 
 if TYPE_CHECKING:
     from code_location.replication.connectors.base import TargetState
+
+# columns of our own: mode history, and deletes: soft
+VALID_FROM, VALID_TO, IS_CURRENT = "_valid_from", "_valid_to", "_is_current"
+DELETED_AT = "_deleted_at"
 
 
 class Strategy(StrEnum):
@@ -25,11 +34,42 @@ class Strategy(StrEnum):
     IN_PLACE = "in_place"  # delete and insert, because something hangs on the old table
     UPSERT = "upsert"  # insert or update by primary key, only rows that differ
     REPLACE_WINDOW = "replace_window"  # delete the window, insert its rows
+    APPEND = "append"  # insert the rows that are not there yet
+    HISTORY = "history"  # close the rows that changed, open their successors
+
+
+@dataclass(frozen=True)
+class LoadRequest:
+    """What to load: a whole table, or one window of it. Keep `load_id` to ask for the very same load again.
+
+    `full_refresh` overrides the table's mode. `allow_empty` lets a source without any rows delete all rows of the
+    destination, which is refused otherwise.
+    """
+
+    table: Table
+    window: Window | None = None
+    full_refresh: bool = False
+    load_id: UUID = field(default_factory=uuid4)
+    allow_empty: bool = False
+
+    @property
+    def name(self) -> str:
+        return f"{self.table.name} [{self.window.key}]" if self.window else self.table.name
+
+    @property
+    def replaces_all(self) -> bool:
+        """Whether all rows of the table are replaced, perhaps by another table."""
+        return self.window is None and (self.full_refresh or self.table.mode == "full_refresh")
+
+    @property
+    def takes_whole_table(self) -> bool:
+        """Whether no other load of the table may run meanwhile. A key's history spans windows."""
+        return self.window is None or self.table.mode == "history"
 
 
 @dataclass(frozen=True)
 class ReadFilter:
-    """Which rows of the source to read; nothing set reads them all.
+    """Which rows of the source to read; nothing set reads them all. Columns are the source's own names.
 
     `since` and `until` bound the cursor, both inclusive: rows at the old watermark are read again, so
     ties are never lost. Rows without a cursor value are always read.
@@ -40,104 +80,326 @@ class ReadFilter:
     since: str | None = None
     until: str | None = None
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether every row is read."""
+        return self.window is None and self.since is None and self.until is None
+
+    def __str__(self) -> str:
+        if self.window:
+            return f"window {self.window.key}"
+        bounds = [f"from {self.since} on"] if self.since is not None else []
+        bounds += [f"up to {self.until}"] if self.until is not None else []
+        return " ".join([f"{self.cursor}", *bounds]) if bounds else "all rows"
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """One of several parts of a first load: rows whose first key column lies between `first` and `last`, both included.
+
+    `watermark` is the cursor's from before the first chunk.
+    """
+
+    number: int
+    first: str
+    last: str
+    is_last: bool
+    watermark: str | None
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was found in the destination under the lock.
+
+    `watermark` is where the last load of the whole table ended, `loaded` whether the ledger knows any load of
+    the table, `now` the destination's clock, `chunk` the part of a first load that is next.
+    """
+
+    target: TargetState
+    watermark: str | None
+    loaded: bool
+    now: datetime
+    chunk: Chunk | None = None
+
 
 @dataclass(frozen=True)
 class Plan:
-    """One load, decided. `reason` says in words why this strategy."""
+    """One load, decided. `reason` says in words why this strategy.
+
+    `landings` are the columns that are written, `names` maps source columns to them, `own` are our own columns
+    of the target, `columns` the final types of all of the target's columns by name. `add` and `widen` (column ->
+    new type) are what the target's own columns need before rows are applied. `moment` stands for the time of
+    the load in our own columns.
+    """
 
     table: Table
     window: Window | None
     strategy: Strategy
     reason: str
     read: ReadFilter
+    landings: tuple[Landing, ...]
+    names: Mapping[str, str]
+    moment: datetime
     watermark_before: str | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+    own: tuple[Landing, ...] = ()
+    add: tuple[Landing, ...] = ()
+    widen: Mapping[str, str] = field(default_factory=dict)
+    detects_deletes: bool = False
+    allow_empty: bool = False
+    chunk: Chunk | None = None
+
+    @property
+    def makes_table(self) -> bool:
+        """Whether the rows go to a table that is new, under its final name or to be swapped in."""
+        return self.strategy in (Strategy.CREATE, Strategy.SWAP)
 
     @property
     def stages_in_final_table(self) -> bool:
         """Whether rows are staged in the new table itself, so that nothing is written twice."""
-        return self.strategy in (Strategy.CREATE, Strategy.SWAP)
+        return self.makes_table and all(landing.in_place for landing in self.landings)
+
+    @property
+    def alters_table(self) -> bool:
+        """Whether an existing table's columns change, for which the whole table must be locked."""
+        return bool(not self.makes_table and (self.add or self.widen))
+
+    @property
+    def stages_keys(self) -> bool:
+        """Whether the keys of all source rows are staged, as the rows that are read don't show what is gone."""
+        return self.detects_deletes and self.read.window is None and not self.read.is_whole
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """The primary key's columns, by their names in the destination."""
+        return tuple(self.names[column] for column in self.table.primary_key)
+
+    @property
+    def final_key(self) -> tuple[str, ...]:
+        """The key of the final table: a history has a row for each version."""
+        return (*self.key, VALID_FROM) if self.keeps_history else self.key
+
+    @property
+    def keeps_history(self) -> bool:
+        return self.table.mode == "history"
+
+    @property
+    def marks_deleted(self) -> bool:
+        """Whether rows that are gone from the source stay, marked."""
+        return self.table.mode == "merge" and self.table.deletes == "soft"
+
+    @property
+    def indexed(self) -> tuple[str, ...]:
+        """Columns that a new table needs an index on, each alone: rows are found again by them."""
+        columns = [self.table.partition.column] if self.table.partition else []
+        if self.table.mode == "append" and self.table.cursor and not self.table.primary_key:
+            columns.append(self.table.cursor)
+        return tuple(dict.fromkeys(self.names[column] for column in columns))
+
+
+def own_columns(table: Table) -> pa.Schema:
+    """The columns that we add to those of the source."""
+    moment = pa.timestamp("us", "UTC")
+    if table.mode == "history":
+        fields = [(VALID_FROM, moment), (VALID_TO, moment), (IS_CURRENT, pa.bool_())]
+    elif table.mode == "merge" and table.deletes == "soft":
+        fields = [(DELETED_AT, moment)]
+    else:
+        fields = []
+    return pa.schema([pa.field(name, kind) for name, kind in fields])
+
+
+def read_filter(request: LoadRequest, found: Found) -> ReadFilter:
+    """Which rows to read: a window's, those from the last watermark on (less the lag), or all.
+
+    Raises PlanError for a lag that the cursor's values can't be moved by.
+    """
+    table = request.table
+    if request.window:
+        return ReadFilter(window=request.window)
+    if found.chunk:
+        return ReadFilter(cursor=table.primary_key[0], since=found.chunk.first, until=found.chunk.last)
+    continues = not request.replaces_all
+    # a table that isn't there has nothing to continue from, whatever the ledger says
+    if not (continues and table.cursor and found.target.exists and found.watermark is not None):
+        return ReadFilter(cursor=table.cursor)
+    since = earlier(table, found.watermark) if table.lag else found.watermark
+    return ReadFilter(cursor=table.cursor, since=since)
+
+
+def earlier(table: Table, watermark: str) -> str:
+    """The watermark less the table's lag, in the same notation, never later than exact."""
+    lag = table.lag
+    try:
+        if isinstance(lag, timedelta):
+            if len(watermark) == len("2024-01-01"):
+                moment = datetime.combine(date.fromisoformat(watermark), datetime.min.time())
+                return (moment - lag).date().isoformat()
+            return (datetime.fromisoformat(watermark) - lag).isoformat(" ")
+        assert lag is not None
+        less = Decimal(watermark) - Decimal(str(lag))
+        whole = Decimal(watermark) == Decimal(watermark).to_integral_value()
+        return str(less.to_integral_value(ROUND_FLOOR) if whole else less)
+    except (ValueError, InvalidOperation, OverflowError):
+        raise PlanError(
+            f"lag {lag} of table '{table.name}' can't be subtracted from {watermark}, the last value of cursor "
+            f"'{table.cursor}'",
+            hint="a lag is a length of time for dates and timestamps, and a number for numbers",
+        ) from None
 
 
 def make_plan(
-    table: Table,
-    window: Window | None,
+    request: LoadRequest,
+    found: Found,
+    read: ReadFilter,
     source: pa.Schema,
-    target: TargetState,
-    watermark: str | None,
-    *,
-    full_refresh: bool = False,
+    landings: tuple[Landing, ...],
+    own: tuple[Landing, ...],
+    fit: Callable[[str, str], Fit],
 ) -> Plan:
     """Decides how to load a table, or one window of it.
 
-    `source` has the columns as they travel, `watermark` is the ledger's last one for the table, and
-    `full_refresh` overrides the table's mode. Raises PlanError or SchemaMismatch, before any writing.
+    `source` has the columns as they travel; `landings`, `own` (for `own_columns`) and `fit` come from the
+    destination. Raises PlanError or SchemaMismatch, before any writing.
     """
-    _check_columns_exist(table, source)
-    merges = table.mode == "merge" and not full_refresh
-    # a table that isn't there has nothing to continue from, whatever the ledger says
-    since = watermark if merges and table.cursor and target.exists else None
-    read = ReadFilter(window=window) if window else ReadFilter(cursor=table.cursor, since=since)
+    table, window, target = request.table, request.window, found.target
+    names = {source_column(column): landing.name for column, landing in zip(source, landings, strict=True)}
+    _check_columns_exist(table, names)
+    _check_names(table, names, own)
+    strategy, reason = _strategy(request, read, target, _losses(target, (*landings, *own)))
+    if found.chunk:
+        reason = f"chunk {found.chunk.number} of the first load, {reason}"
+    if target.exists and not found.loaded:
+        reason += "; adopts a table that no load has made"
+    if strategy not in (Strategy.CREATE, Strategy.SWAP, Strategy.IN_PLACE):
+        _check_history(table, names, target)
+    columns = SchemaChanges(
+        table, names, target, own, makes_table=strategy in (Strategy.CREATE, Strategy.SWAP)
+    )
+    columns.fit(landings, fit)
+    plan = Plan(
+        table,
+        window,
+        strategy,
+        "; ".join([reason, *columns.remarks]),
+        read,
+        columns.landings,
+        names,
+        found.now,
+        found.watermark if read.since is not None and not found.chunk else None,
+        columns.types,
+        own,
+        columns.add,
+        columns.widen,
+        detects_deletes=table.deletes != "ignore"
+        and strategy in (Strategy.UPSERT, Strategy.HISTORY)
+        and not found.chunk,
+        allow_empty=request.allow_empty,
+        chunk=found.chunk,
+    )
+    if strategy in (Strategy.CREATE, Strategy.SWAP) or (
+        strategy is Strategy.IN_PLACE and not plan.keeps_history
+    ):
+        return plan
+    if plan.key and frozenset(plan.final_key) not in target.unique_keys:
+        raise SchemaMismatch(
+            f"table '{table.name}' has no unique index on ({', '.join(plan.final_key)}) in the destination",
+            hint="make it the primary key"
+            if plan.keeps_history
+            else "add one, or reload the table with --full-refresh",
+        )
+    return plan
 
+
+def _losses(target: TargetState, columns: tuple[Landing, ...]) -> tuple[str, ...]:
+    """What a swap for a table of these columns would lose."""
+    types = {column.name: column.type for column in columns}
+    losses = list(target.attachments)
+    for thing in target.carried:
+        gone = [f"'{name}' is gone" for name in thing.columns if name not in types]
+        other = [
+            f"'{name}' becomes {types[name]}"
+            for name in thing.columns
+            if thing.typed and name in types and types[name] != target.columns[name]
+        ]
+        if gone or other:
+            losses.append(f"{thing.what}, as column {sorted([*gone, *other])[0]}")
+    return tuple(losses)
+
+
+def _strategy(
+    request: LoadRequest, read: ReadFilter, target: TargetState, losses: tuple[str, ...]
+) -> tuple[Strategy, str]:
+    table, window = request.table, request.window
+    mode = "full_refresh" if request.replaces_all else table.mode
     if not target.exists:
-        return Plan(table, window, Strategy.CREATE, "the table doesn't exist yet", read)
-    if window:
-        _check_fits(table, source, target)
-        return Plan(table, window, Strategy.REPLACE_WINDOW, f"replaces {window.key}", read)
-    if merges:
-        _check_fits(table, source, target)
-        if frozenset(table.primary_key) not in target.unique_keys:
-            raise SchemaMismatch(
-                f"table '{table.name}' has no unique index on ({', '.join(table.primary_key)}) in the destination",
-                hint="add one, or reload the table with --full-refresh",
-            )
-        reason = f"{table.cursor} from {since} on" if since else "all rows, by primary key"
-        return Plan(table, None, Strategy.UPSERT, reason, read, watermark_before=since)
+        return Strategy.CREATE, "the table doesn't exist yet"
+    if window and mode != "history":
+        return Strategy.REPLACE_WINDOW, f"replaces {window.key}"
+    how = "all rows" if read.is_whole else str(read)
+    if mode == "merge":
+        return Strategy.UPSERT, f"{how}, by primary key"
+    if mode == "append":
+        return Strategy.APPEND, f"{how}, those that are not there yet"
+    if mode == "history":
+        return Strategy.HISTORY, f"{how}, a new version of those that changed"
     if target.referenced_by:
         raise PlanError(
             f"foreign keys of {', '.join(target.referenced_by)} point at '{table.name}', and a full refresh would "
             "delete the rows under them",
             hint="use mode: merge for this table",
         )
-    if target.attachments:
-        _check_fits(table, source, target, hanging=target.attachments)
-        return Plan(
-            table, None, Strategy.IN_PLACE, "a swap would lose: " + "; ".join(target.attachments), read
+    if losses:
+        return Strategy.IN_PLACE, "a swap would lose: " + "; ".join(losses)
+    if target.carried:
+        return Strategy.SWAP, "takes along " + "; ".join(
+            dict.fromkeys(thing.what for thing in target.carried)
         )
-    return Plan(table, None, Strategy.SWAP, "nothing hangs on the old table", read)
+    return Strategy.SWAP, "nothing hangs on the old table"
 
 
-def _check_columns_exist(table: Table, source: pa.Schema) -> None:
+def _check_columns_exist(table: Table, names: Mapping[str, str]) -> None:
     used = [("primary_key", c) for c in table.primary_key]
     used += [("cursor", table.cursor)] if table.cursor else []
     used += [("partition column", table.partition.column)] if table.partition else []
     for role, column in used:
-        if column not in source.names:
+        if column not in names:
             raise PlanError(
                 f"{role} '{column}' is not a column of table '{table.name}'",
-                hint="its columns are " + ", ".join(source.names),
-            )
-    for name in source.names:
-        if len(name.encode()) > 63:
-            raise PlanError(
-                f"the column name '{name}' of table '{table.name}' is longer than Postgres' 63 bytes"
+                hint="its columns are " + ", ".join(names),
             )
 
 
-def _check_fits(table: Table, source: pa.Schema, target: TargetState, hanging: tuple[str, ...] = ()) -> None:
-    problems = []
-    for field in source:
-        written = postgres_type(field)
-        if field.name not in target.columns:
-            problems.append(f"column '{field.name}' ({written}) is missing there")
-        elif not fits(written, target.columns[field.name]):
-            problems.append(f"column '{field.name}' is {target.columns[field.name]} there, not {written}")
-    if problems:
-        hint = (
-            "change the destination table; it can't be swapped because of: " + "; ".join(hanging)
-            if hanging
-            else "reload the table with --full-refresh, or change the destination table"
-        )
+def _check_history(table: Table, names: Mapping[str, str], target: TargetState) -> None:
+    """A table with versions of its rows, and one without, can't be written to in the other's way."""
+    columns = (VALID_FROM, VALID_TO, IS_CURRENT)
+    there = [c for c in columns if c in target.columns and c not in names.values()]
+    if table.mode == "history" and len(there) < len(columns):
         raise SchemaMismatch(
-            f"table '{table.name}' of the destination doesn't fit the source: " + "; ".join(problems),
-            hint=hint,
+            f"table '{table.name}' of the destination keeps no history: it has no "
+            + ", ".join(c for c in columns if c not in there),
+            hint="reload the table with --full-refresh, with which its history begins",
         )
+    if table.mode != "history" and len(there) == len(columns):
+        raise SchemaMismatch(
+            f"table '{table.name}' of the destination keeps a history, which mode: {table.mode} can't go on with",
+            hint="reload the table with --full-refresh, with which its history ends",
+        )
+
+
+def _check_names(table: Table, names: Mapping[str, str], own: tuple[Landing, ...]) -> None:
+    by_name: dict[str, str] = {}
+    for source, name in names.items():
+        if name in by_name:
+            raise PlanError(
+                f"columns '{by_name[name]}' and '{source}' of table '{table.name}' would both become '{name}'",
+                hint="give one of them another name under `columns: {rename: ...}`",
+            )
+        by_name[name] = source
+    for column in own:
+        if column.name in by_name:
+            raise PlanError(
+                f"column '{by_name[column.name]}' of table '{table.name}' would be named '{column.name}', which the "
+                f"{'history' if table.mode == 'history' else 'soft deletes'} of this table needs for itself",
+                hint="give it another name under `columns: {rename: ...}`",
+            )

@@ -6,10 +6,13 @@ import queue
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from code_location.replication.config import ReplicationConfig
+from code_location.replication.connectors import source_of
 from code_location.replication.errors import ConnectionFailed, LoadCancelled, ReplicationError
+from code_location.replication.pipeline import opened
 from code_location.replication.transfer import LoadRequest, LoadResult, Progress, RetryPolicy, load
 
 DEFAULT_CONCURRENCY = 4
@@ -34,9 +37,11 @@ def replicate(
     concurrency: int = DEFAULT_CONCURRENCY,
     retry: RetryPolicy = RetryPolicy(),  # noqa: B008  # immutable
 ) -> Iterator[Event]:
-    """Loads tables and windows, by default every table whole, at most `concurrency` tables at a time.
+    """Loads tables and windows, by default every table whole.
 
-    The windows of one table follow each other in the order given.
+    At most `concurrency` tables are loaded at a time, and no more than either connection's limit. The windows of
+    one table follow each other in the order given. With `consistent: true` all loads read one snapshot of the
+    source.
 
     Yields Progress while rows flow and exactly one LoadResult or LoadFailure for each request, as it is
     committed or rolled back. Closing the iterator (or an exception at its consumer) cancels what runs
@@ -44,12 +49,65 @@ def replicate(
     """
     if requests is None:
         requests = [LoadRequest(table) for table in config.tables]
+    limits = [config.connections.limit("source"), config.connections.limit("destination")]
+    try:
+        with _snapshot(config) as snapshot:
+            yield from _side_by_side(
+                config, requests, run_id, max(1, min(concurrency, *limits)), retry, snapshot
+            )
+    except _NoSnapshot as failed:
+        for request in requests:
+            yield LoadFailure(request, failed.error)
+
+
+class _NoSnapshot(Exception):
+    def __init__(self, error: ReplicationError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+@contextmanager
+def _snapshot(config: ReplicationConfig) -> Iterator[str | None]:
+    """Keeps one snapshot of the source open for all loads, when the configuration asks for it.
+
+    Gives its name; None from a source that, while it is open, stays as it is.
+    """
+    if not config.consistent:
+        yield None
+        return
+    session = opened(source_of(config).session(), lambda: None)
+    try:
+        source = session.__enter__()
+    except ReplicationError as error:
+        raise _NoSnapshot(error) from error
+    try:
+        yield source.export()
+    finally:
+        session.__exit__(None, None, None)
+
+
+def _side_by_side(
+    config: ReplicationConfig,
+    requests: Sequence[LoadRequest],
+    run_id: str,
+    concurrency: int,
+    retry: RetryPolicy,
+    snapshot: str | None,
+) -> Iterator[Event]:
     events: queue.Queue[Event | BaseException] = queue.Queue()
     cancelled = threading.Event()
 
     def one(request: LoadRequest) -> ReplicationError | None:
         try:
-            result = load(config, request, run_id=run_id, report=events.put, cancelled=cancelled, retry=retry)
+            result = load(
+                config,
+                request,
+                run_id=run_id,
+                report=events.put,
+                cancelled=cancelled,
+                retry=retry,
+                snapshot=snapshot,
+            )
         except ReplicationError as error:
             events.put(LoadFailure(request, error))
             return error
@@ -70,7 +128,7 @@ def replicate(
     tables: dict[str, list[LoadRequest]] = {}
     for request in requests:
         tables.setdefault(request.table.name, []).append(request)
-    pool = ThreadPoolExecutor(max_workers=max(1, concurrency), thread_name_prefix="load")
+    pool = ThreadPoolExecutor(max_workers=concurrency, thread_name_prefix="load")
     try:
         for of_one_table in tables.values():
             pool.submit(in_turn, of_one_table)

@@ -4,24 +4,32 @@ Everything happens in one transaction of the destination, so a crash at any inst
 watermark of the last committed load. A load has an id that stays the same however often it is tried: each try
 first looks in the ledger, under the lock, whether an earlier one was committed after all (its COMMIT may have
 gone unanswered, or its process may have died right after).
+
+The first load of a table with `chunk_rows` is several such transactions, see `chunks`.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import datetime
-from enum import StrEnum
-from uuid import UUID, uuid4
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
 
-from code_location.replication.config import ReplicationConfig, Table
+from code_location.replication import chunks
+from code_location.replication.attempts import Attempt, Outcome, record
+from code_location.replication.config import ReplicationConfig
 from code_location.replication.connectors import destination_of, source_of
-from code_location.replication.connectors.base import Destination, DestinationSession, Source
+from code_location.replication.connectors.base import (
+    Destination,
+    DestinationSession,
+    Extract,
+    Source,
+    SourceSession,
+)
 from code_location.replication.errors import (
     ConnectionFailed,
     LoadCancelled,
@@ -29,72 +37,16 @@ from code_location.replication.errors import (
     ReplicationError,
     VerificationFailed,
 )
-from code_location.replication.ledger import Ledger, LedgerEntry
-from code_location.replication.pipeline import read_ahead
-from code_location.replication.plan import Plan, make_plan
-from code_location.replication.windows import Window
+from code_location.replication.ledger import Ledger, LedgerEntry, Standing
+from code_location.replication.pipeline import opened, read_ahead
+from code_location.replication.plan import Found, LoadRequest, Plan, make_plan, own_columns, read_filter
+from code_location.replication.reports import LoadResult, Phase, Progress, Report
+from code_location.replication.verify import WHAT_TO_DO, differences
+
+__all__ = ["LoadRequest", "LoadResult", "Phase", "Progress", "Report", "RetryPolicy", "load"]
 
 _REPORT_SECONDS = 0.2
 _CANCEL_SECONDS = 0.2
-
-
-class Phase(StrEnum):
-    """Where a load is. The order is the protocol's."""
-
-    CONNECTING = "connecting"
-    WAITING = "waiting"  # for another load of the same table
-    LOCKED = "locked"
-    PLANNED = "planned"
-    READING = "reading"
-    STAGED = "staged"
-    APPLIED = "applied"
-    VERIFIED = "verified"
-    RECORDED = "recorded"
-    COMMITTING = "committing"
-    COMMITTED = "committed"
-    RETRYING = "retrying"
-
-
-@dataclass(frozen=True)
-class LoadRequest:
-    """What to load: a whole table, or one window of it. Keep `load_id` to ask for the very same load again."""
-
-    table: Table
-    window: Window | None = None
-    full_refresh: bool = False
-    load_id: UUID = field(default_factory=uuid4)
-
-    @property
-    def name(self) -> str:
-        return f"{self.table.name} [{self.window.key}]" if self.window else self.table.name
-
-
-@dataclass(frozen=True)
-class Progress:
-    """A load on its way. `total_rows` is known from PLANNED on; `seconds` count since the load began."""
-
-    request: LoadRequest
-    phase: Phase
-    rows: int = 0
-    total_rows: int | None = None
-    bytes: int = 0
-    seconds: float = 0.0
-    message: str = ""
-
-
-@dataclass(frozen=True)
-class LoadResult:
-    """A committed load. `already_committed` when an earlier try of the same load id had done the work.
-
-    `schema` has the columns as they travelled (None when nothing was read again) and `reason` says why
-    the strategy in `entry` was taken.
-    """
-
-    request: LoadRequest
-    entry: LedgerEntry
-    already_committed: bool = False
-    schema: pa.Schema | None = None
-    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -105,9 +57,6 @@ class RetryPolicy:
     first_wait: float = 0.5
 
 
-Report = Callable[[Progress], None]
-
-
 def load(
     config: ReplicationConfig,
     request: LoadRequest,
@@ -116,28 +65,46 @@ def load(
     report: Report = lambda progress: None,
     cancelled: threading.Event | None = None,
     retry: RetryPolicy = RetryPolicy(),  # immutable
+    snapshot: str | None = None,
 ) -> LoadResult:
     """Runs one load to its commit, in the calling thread.
 
     `report` is called at every phase and a few times a second while rows flow; what it raises rolls the
-    load back. `run_id` goes into the ledger. Raises ReplicationError; nothing is changed then, with one
-    exception that the message names: a COMMIT that was sent and whose outcome can't be learned.
+    load back. `run_id` goes into the ledger. `snapshot` is one that a session of the source has exported and holds
+    open. Raises ReplicationError; nothing is changed then, with two exceptions that the message names: a COMMIT
+    that was sent and whose outcome can't be learned, and chunks of a first load that were committed before.
     """
-    source, destination = source_of(config), destination_of(config)
     began = time.monotonic()
     cancelled = cancelled or threading.Event()
+    source, destination = source_of(config), destination_of(config)
+    run = _Load(request, source, destination, run_id, report, cancelled, began, snapshot)
+    result = _tried(run, cancelled, retry)
+    while result is None:
+        result = _tried(run, cancelled, retry)
+    return result
+
+
+def _tried(run: _Load, cancelled: threading.Event, retry: RetryPolicy) -> LoadResult | None:
+    """One transaction, tried again when that may help."""
     wait = retry.first_wait
     unanswered: ConnectionFailed | None = None  # what cut off a COMMIT that may have been carried out
     for attempt in range(1, retry.attempts + 1):
-        run = _Attempt(request, source, destination, run_id, report, cancelled, began)
+        started_at = datetime.now(UTC)
         try:
-            return run.run()
+            return run.attempt()
         except ReplicationError as error:
+            again = error.transient and attempt < retry.attempts and not cancelled.is_set()
+            run.record(
+                error,
+                attempt,
+                "cancelled" if cancelled.is_set() else "retried" if again else "failed",
+                started_at,
+            )
             if run.phase is Phase.COMMITTING and isinstance(error, ConnectionFailed):
                 unanswered = error
             elif run.looked_up:
                 unanswered = None
-            if error.transient and attempt < retry.attempts:
+            if again:
                 run.tell(Phase.RETRYING, message=f"{error.message}; trying again in {wait:g} s")
                 if not cancelled.wait(wait):
                     wait *= 2
@@ -145,16 +112,20 @@ def load(
             if unanswered:
                 raise LoadError(
                     f"COMMIT was sent but its outcome can't be learned: {unanswered.message}",
-                    hint=f"look for load {request.load_id} in _replication_loads before loading again",
+                    hint=f"look for load {run.request.load_id} in _replication_loads before loading again",
                 ) from error
             if cancelled.is_set():
-                raise LoadCancelled(f"{request.name}: cancelled, nothing was changed") from error
+                raise run.cancellation() from error
             raise
     raise AssertionError("unreachable: the last attempt returns or raises")
 
 
-class _Attempt:
-    """One try of one load."""
+class _NeedsWholeTable(Exception):
+    """A window's load would change the table's columns, which it may only with the table to itself."""
+
+
+class _Load:
+    """One load, however often it is tried."""
 
     def __init__(
         self,
@@ -165,6 +136,7 @@ class _Attempt:
         report: Report,
         cancelled: threading.Event,
         began: float,
+        snapshot: str | None,
     ) -> None:
         self.request = request
         self.phase = Phase.CONNECTING
@@ -174,36 +146,60 @@ class _Attempt:
         self._report = report
         self._cancelled = cancelled
         self._began = began
+        self._exported = snapshot
+        self._reading: SourceSession | None = None
+        self._chunks: list[LedgerEntry] = []  # that this load has committed
+        self._start()
+
+    def record(self, error: ReplicationError, attempt: int, outcome: Outcome, started_at: datetime) -> None:
+        """Writes a try that failed down, beside the ledger, if the destination can be reached."""
+        if not self._connected or isinstance(error, ConnectionFailed):
+            return
+        window = self.request.window
+        failed = Attempt(
+            load_id=self.request.load_id,
+            run_id=self._run_id,
+            table_name=self.request.table.name,
+            window_key=window.key if window else None,
+            attempt=attempt,
+            outcome=outcome,
+            error_class=type(error).__name__,
+            started_at=started_at,
+            ended_at=datetime.now(UTC),
+        )
+        record(self._destination, failed)
+
+    def _start(self) -> None:
         self._rows = self._bytes = 0
         self._total: int | None = None
+        self._connected = False
         self.looked_up = False  # whether the ledger said, under the lock, that the load isn't committed
+
+    # ---------------------------------------------------------------- being watched and stopped
 
     def tell(self, phase: Phase, message: str = "") -> None:
         """Reports where the load is; the place where a cancellation takes effect."""
         # once COMMIT is on its way, stopping can't take it back
-        if self._cancelled.is_set() and phase not in (Phase.COMMITTING, Phase.COMMITTED, Phase.RETRYING):
-            raise LoadCancelled(f"{self.request.name}: cancelled, nothing was changed")
+        if phase not in (Phase.COMMITTING, Phase.COMMITTED, Phase.RETRYING):
+            self._check()
         self.phase = phase
         seconds = time.monotonic() - self._began
         self._report(Progress(self.request, phase, self._rows, self._total, self._bytes, seconds, message))
 
-    def run(self) -> LoadResult:
-        self.tell(Phase.CONNECTING)
-        with self._destination.session() as session, self._stopping(session):
-            ledger = Ledger(session, self._destination.schema)
-            ledger.ensure()
-            started_at = ledger.now()
-            self._lock(session)
-            self.tell(Phase.LOCKED)
-            if entry := ledger.find(self.request.load_id):
-                self.tell(Phase.COMMITTED, message="was committed by an earlier try")
-                return LoadResult(self.request, entry, already_committed=True)
-            self.looked_up = True
-            return self._transfer(session, ledger, started_at)
+    def cancellation(self) -> LoadCancelled:
+        if self._chunks:
+            return LoadCancelled(
+                f"{self.request.name}: cancelled; {len(self._chunks)} chunks are committed, the next run goes on there"
+            )
+        return LoadCancelled(f"{self.request.name}: cancelled, nothing was changed")
+
+    def _check(self) -> None:
+        if self._cancelled.is_set():
+            raise self.cancellation()
 
     @contextmanager
     def _stopping(self, session: DestinationSession) -> Iterator[None]:
-        """A cancellation reaches statements that run or wait in the server; COMMIT is left alone."""
+        """A cancellation reaches statements that run or wait in either system; COMMIT is left alone."""
         ended = threading.Event()
 
         def watch() -> None:
@@ -211,6 +207,8 @@ class _Attempt:
                 # again and again, as one may fall between two statements
                 if self._cancelled.is_set() and self.phase not in (Phase.COMMITTING, Phase.COMMITTED):
                     session.cancel()
+                    if reading := self._reading:
+                        reading.cancel()
 
         watcher = threading.Thread(target=watch, name="cancel", daemon=True)
         watcher.start()
@@ -220,9 +218,118 @@ class _Attempt:
             ended.set()
             watcher.join()
 
-    def _lock(self, session: DestinationSession) -> None:
+    @contextmanager
+    def _snapshot(self) -> Iterator[SourceSession]:
+        with opened(self._source.session(self._exported), self._check) as snapshot:
+            self._reading = snapshot
+            try:
+                yield snapshot
+            finally:
+                self._reading = None
+
+    # ---------------------------------------------------------------- the protocol
+
+    def attempt(self) -> LoadResult | None:
+        """One transaction; None when it was a chunk and others follow."""
+        self._start()
+        self.tell(Phase.CONNECTING)
+        with opened(self._destination.session(), self._check) as session, self._stopping(session):
+            self._connected = True
+            ledger = Ledger(session)
+            ledger.ensure()
+            try:
+                return self._locked(session, ledger, whole_table=self.request.takes_whole_table)
+            except _NeedsWholeTable:
+                session.rollback()
+                return self._locked(session, ledger, whole_table=True)
+
+    def _locked(self, session: DestinationSession, ledger: Ledger, *, whole_table: bool) -> LoadResult | None:
+        started_at = session.now()
+        self._lock(session, whole_table)
+        self.tell(Phase.LOCKED)
+        request, table = self.request, self.request.table
+        # under the lock: whoever waited sees what the one before it has committed
+        standing = ledger.standing(request.load_id, table.name, table.cursor)
+        if standing.committed and (entry := ledger.find(request.load_id)):
+            self.tell(Phase.COMMITTED, message="was committed by an earlier try")
+            return LoadResult(request, entry, already_committed=True)
+        self.looked_up = True
+        found = found_by(session, standing, request)
+        with self._snapshot() as snapshot:
+            last_chunk = chunks.last_chunk(ledger, table)
+            plan, schema = plan_with(self._destination, snapshot, request, found, last_chunk)
+            if plan.alters_table and not whole_table:
+                raise _NeedsWholeTable
+            extract = snapshot.extract(table, plan.read, schema, table.verify)
+            self._total = extract.rows
+            self.tell(Phase.PLANNED, message=f"{plan.strategy}: {plan.reason}")
+            session.create_stage(plan)
+            staged = self._stage(session, plan, extract.batches)
+            expected = extract.figures()
+            if plan.stages_keys:
+                with read_ahead(snapshot.keys(table, schema), check=self._check) as keys:
+                    session.ingest_keys(plan, keys)
+        self.tell(Phase.STAGED)
+        changes = session.apply(plan, staged)
+        if changes.moved and (newer := ledger.window_committed_since(table.name, found.now)):
+            # its snapshot may be newer than ours, and the rows may have moved the other way
+            raise LoadError(
+                f"{request.name}: rows moved here, and {newer} was loaded meanwhile", transient=True
+            )
+        self.tell(Phase.APPLIED)
+        final = session.figures(plan, schema, table.verify)
+        counts = {"source_rows": extract.rows, "staged_rows": staged, "destination_rows": final.rows}
+        if len({*counts.values(), self._rows}) > 1:
+            raise VerificationFailed(
+                f"{request.name}: the source has {extract.rows} rows to copy, {self._rows} were read, {staged} "
+                f"staged, and {final.rows} would be committed",
+                hint="nothing was changed; was the source written to without a transaction?",
+            )
+        if different := differences(expected, final):
+            raise VerificationFailed(
+                f"{request.name}: what would be committed is not what the source holds: "
+                + "; ".join(different),
+                hint=WHAT_TO_DO,
+            )
+        self.tell(Phase.VERIFIED)
+        entry = LedgerEntry(
+            load_id=request.load_id,
+            run_id=self._run_id,
+            table_name=table.name,
+            window_key=request.window.key if request.window else None,
+            mode=_mode(request),
+            strategy=plan.strategy.value,
+            rows_read=self._rows,
+            rows_inserted=changes.inserted,
+            rows_updated=changes.updated,
+            rows_deleted=changes.deleted,
+            bytes=self._bytes,
+            cursor_column=None if request.window else table.cursor,
+            watermark_before=plan.watermark_before,
+            watermark_after=_watermark_after(request, extract, plan),
+            figures={**counts, "columns": final.columns, "checksum": final.checksum},
+            started_at=started_at,
+            committed_at=started_at,
+        )
+        session.finish(plan)
+        entries = chunks.entries(plan.chunk, entry, table.primary_key[0]) if plan.chunk else [entry]
+        written = [replace(entry, committed_at=ledger.write(entry)) for entry in entries]
+        self.tell(Phase.RECORDED)
+        self._check()
+        self.tell(Phase.COMMITTING)
+        session.commit()
+        self.tell(Phase.COMMITTED, message=f"{written[0].window_key}" if plan.chunk else "")
+        entry = written[-1]
+        if plan.chunk:
+            self._chunks.append(written[0])
+            if not plan.chunk.is_last:
+                return None
+            entry = chunks.summed(self._chunks, entry)
+        return LoadResult(request, entry, schema=schema, reason=plan.reason)
+
+    def _lock(self, session: DestinationSession, whole_table: bool) -> None:
         """Takes the lock. The first window of a table needs the whole table: it makes it."""
-        table, window = self.request.table, self.request.window
+        table, window = self.request.table, None if whole_table else self.request.window
         while True:
             wanted = window if window and session.look(table).exists else None
             if not session.try_lock(table, wanted):
@@ -234,95 +341,59 @@ class _Attempt:
             # somebody else made the table meanwhile: let go, so that windows load side by side
             session.rollback()
 
-    def _transfer(self, session: DestinationSession, ledger: Ledger, started_at: datetime) -> LoadResult:
-        table, window = self.request.table, self.request.window
-        before_reading = ledger.now()
-        with self._source.session() as snapshot:
-            schema = snapshot.describe(table)
-            watermark = ledger.watermark(table.name, table.cursor) if table.cursor else None
-            plan = make_plan(
-                table,
-                window,
-                schema,
-                session.look(table),
-                watermark,
-                full_refresh=self.request.full_refresh,
-            )
-            extract = snapshot.extract(table, plan.read)
-            self._total = extract.rows
-            self.tell(Phase.PLANNED, message=f"{plan.strategy}: {plan.reason}")
-            session.create_stage(plan, schema)
-            staged = self._stage(session, plan, schema, extract.batches)
-        self.tell(Phase.STAGED)
-        changes = session.apply(plan, schema, staged)
-        if changes.moved and (newer := ledger.window_committed_since(table.name, before_reading)):
-            # its snapshot may be newer than ours, and the rows may have moved the other way
-            raise LoadError(
-                f"{self.request.name}: rows moved here, and {newer} was loaded meanwhile", transient=True
-            )
-        self.tell(Phase.APPLIED)
-        final = session.count_final(plan, schema)
-        figures = {"source_rows": extract.rows, "staged_rows": staged, "destination_rows": final}
-        if len({*figures.values(), self._rows}) > 1:
-            raise VerificationFailed(
-                f"{self.request.name}: the source has {extract.rows} rows to copy, {self._rows} were read, {staged} "
-                f"staged, and {final} would be committed",
-                hint="nothing was changed; was the source written to without a transaction?",
-            )
-        self.tell(Phase.VERIFIED)
-        entry = LedgerEntry(
-            load_id=self.request.load_id,
-            run_id=self._run_id,
-            table_name=table.name,
-            window_key=window.key if window else None,
-            mode="window" if window else "full_refresh" if self.request.full_refresh else table.mode,
-            strategy=plan.strategy.value,
-            rows_read=self._rows,
-            rows_inserted=changes.inserted,
-            rows_updated=changes.updated,
-            rows_deleted=changes.deleted,
-            bytes=self._bytes,
-            cursor_column=None if window else table.cursor,
-            watermark_before=plan.watermark_before,
-            watermark_after=None if window else extract.watermark or plan.watermark_before,
-            figures=figures,
-            started_at=started_at,
-            committed_at=started_at,
-        )
-        session.finish(plan)
-        committed_at = ledger.write(entry)
-        self.tell(Phase.RECORDED)
-        self.tell(Phase.COMMITTING)
-        session.commit()
-        self.tell(Phase.COMMITTED)
-        entry = LedgerEntry(**{**vars(entry), "committed_at": committed_at})
-        return LoadResult(self.request, entry, schema=schema, reason=plan.reason)
-
-    def _stage(
-        self, session: DestinationSession, plan: Plan, schema: pa.Schema, batches: Iterator[pa.RecordBatch]
-    ) -> int:
-        failure: list[BaseException] = []
-
+    def _stage(self, session: DestinationSession, plan: Plan, batches: Iterator[pa.RecordBatch]) -> int:
         def counted(ahead: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
             told = 0.0
-            try:
-                for batch in ahead:
-                    if time.monotonic() - told >= _REPORT_SECONDS or self._cancelled.is_set():
-                        self.tell(Phase.READING)
-                        told = time.monotonic()
-                    self._rows += batch.num_rows
-                    self._bytes += batch.nbytes
-                    yield batch
-            except BaseException as error:
-                # it crosses a C interface that keeps only its text
-                failure.append(error)
-                raise
+            for batch in ahead:
+                if time.monotonic() - told >= _REPORT_SECONDS or self._cancelled.is_set():
+                    self.tell(Phase.READING)
+                    told = time.monotonic()
+                self._rows += batch.num_rows
+                self._bytes += batch.nbytes
+                yield batch
 
-        with read_ahead(batches) as ahead:
-            reader = pa.RecordBatchReader.from_batches(schema, counted(ahead))
-            try:
-                return session.ingest(plan, reader)
-            except Exception as error:
-                if failure:
-                    raise failure[0] from error
-                raise
+        with read_ahead(batches, check=self._check) as ahead:
+            return session.ingest(plan, counted(ahead))
+
+
+def found_by(session: DestinationSession, standing: Standing, request: LoadRequest) -> Found:
+    """What there is in the destination."""
+    now = session.now()
+    # history goes forward, even if a clock was set back
+    if standing.latest and standing.latest >= now:
+        now = standing.latest + timedelta(microseconds=1)
+    target = session.look(request.table, hanging=request.replaces_all)
+    return Found(target, standing.watermark, standing.loaded, now)
+
+
+def plan_with(
+    destination: Destination,
+    snapshot: SourceSession,
+    request: LoadRequest,
+    found: Found,
+    last_chunk: LedgerEntry | None,
+) -> tuple[Plan, pa.Schema]:
+    """The plan for what was found, and the columns to read, as they travel.
+
+    `last_chunk` is the last that was committed of a first load that is under way. Raises PlanError when source
+    and destination don't go together.
+    """
+    table = request.table
+    found = replace(found, chunk=chunks.next_chunk(request, found, last_chunk, snapshot))
+    read = read_filter(request, found)
+    schema = snapshot.describe(table, read, destination.type)
+    own = destination.land(own_columns(table))
+    plan = make_plan(request, found, read, schema, destination.land(schema), own, destination.fit)
+    kept = {landing.name for landing in plan.landings}
+    fields = zip(schema, plan.names.values(), strict=True)
+    return plan, pa.schema([field for field, name in fields if name in kept], schema.metadata)
+
+
+def _mode(request: LoadRequest) -> str:
+    if request.window and request.table.mode != "history":
+        return "window"
+    return "full_refresh" if request.replaces_all else request.table.mode
+
+
+def _watermark_after(request: LoadRequest, extract: Extract, plan: Plan) -> str | None:
+    return None if request.window else extract.watermark or plan.watermark_before

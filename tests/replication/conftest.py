@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from deploy.local.postgres import PostgresServer
+from tests.replication.duck_lab import DuckLab
 from tests.replication.harness import Lab
 
 
@@ -23,3 +24,12 @@ def lab(tmp_path: Path, database: str) -> Iterator[Lab]:
     lab = Lab(tmp_path, database, f"Lab {uuid.uuid4().hex[:8]}")
     yield lab
     lab.close()
+
+
+@pytest.fixture(params=["postgres", "duckdb"])
+def either(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Lab]:
+    """A lab for each kind of destination."""
+    if request.param == "duckdb":
+        yield DuckLab(tmp_path)
+    else:
+        yield request.getfixturevalue("lab")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
@@ -17,6 +17,7 @@ import psycopg
 from code_location.replication import (
     LoadRequest,
     LoadResult,
+    Phase,
     Progress,
     ReplicationConfig,
     load_config,
@@ -30,6 +31,20 @@ Row = tuple[Any, ...]
 _duckdb = duckdb.connect()
 _duckdb.execute("SET TimeZone = 'UTC'")
 _duckdb_lock = threading.Lock()
+
+
+def in_duckdb(path: Path, *statements: str) -> list[Row]:
+    """Runs statements in a DuckDB file and lets go of it; gives the last one's rows."""
+    with _duckdb_lock:
+        _duckdb.execute(f"ATTACH '{path}' AS lab")
+        try:
+            _duckdb.execute("USE lab")
+            for statement in statements:
+                _duckdb.execute(statement)
+            return _duckdb.fetchall()
+        finally:
+            _duckdb.execute("USE memory")
+            _duckdb.execute("DETACH lab")
 
 
 @dataclass
@@ -47,16 +62,7 @@ class Lab:
 
     def duck(self, *statements: str) -> list[Row]:
         """Runs statements in the source and lets go of the file; gives the last one's rows."""
-        with _duckdb_lock:
-            _duckdb.execute(f"ATTACH '{self.source}' AS source")
-            try:
-                _duckdb.execute("USE source")
-                for statement in statements:
-                    _duckdb.execute(statement)
-                return _duckdb.fetchall()
-            finally:
-                _duckdb.execute("USE memory")
-                _duckdb.execute("DETACH source")
+        return in_duckdb(self.source, *statements)
 
     def pg(self, statement: str, *values: Any) -> list[Row]:
         """Runs one statement in the destination, committed. `{s}` stands for the schema."""
@@ -83,17 +89,32 @@ class Lab:
         with psycopg.connect(self.dsn, **{"autocommit": True, **options}) as connection:
             yield connection
 
+    def postgres_at(self, schema: str | None = None, dsn: str | None = None) -> dict[str, Any]:
+        """A connection, for `config`, to our schema or another one."""
+        return {"type": "postgres", "connection": dsn or self.dsn, "schema": schema or self.schema}
+
+    def duckdb_at(self, file: str = "destination.duckdb") -> dict[str, Any]:
+        """A connection, for `config`, to a file in our folder."""
+        return {"type": "duckdb", "connection": file}
+
     def config(self, *tables: dict[str, Any], **connections: Any) -> ReplicationConfig:
-        """Loads a replication.yaml of these tables; `source` and `destination` replace connection strings."""
+        """Loads a replication.yaml of these tables.
+
+        `source` and `destination` replace a connection string or, as a mapping, a whole connection. Anything else
+        is an option at the top of the file.
+        """
         where = {
-            "source": {"type": "duckdb", "connection": str(connections.get("source", "source.duckdb"))},
-            "destination": {
-                "type": "postgres",
-                "connection": connections.get("destination", self.dsn),
-                "schema": self.schema,
-            },
+            "source": {"type": "duckdb", "connection": "source.duckdb"},
+            "destination": self.postgres_at(),
         }
-        document = {"connections": where, "tables": list(tables)}
+        for side in where:
+            given = connections.get(side)
+            if isinstance(given, dict):
+                where[side] = given
+            elif given is not None:
+                where[side]["connection"] = str(given)
+        top = {name: value for name, value in connections.items() if name not in where}
+        document = {"connections": where, "tables": list(tables), **top}
         path = self.folder / "replication.yaml"
         # JSON is YAML; dates are strings in it, and the models read those as well
         path.write_text(json.dumps(document, default=date.isoformat))
@@ -103,7 +124,7 @@ class Lab:
         """Loads a table, or the window `key` of it, as this thread. Options go to LoadRequest or to load()."""
         config = self.config(table) if "config" not in options else options.pop("config")
         model = config.table(table["name"])
-        mine = {k: options.pop(k) for k in ("full_refresh", "load_id") if k in options}
+        mine = {k: options.pop(k) for k in ("full_refresh", "load_id", "allow_empty") if k in options}
         request = LoadRequest(model, window_of(model, key) if key else None, **mine)
         return load(config, request, retry=options.pop("retry", RetryPolicy(1)), **options)
 
@@ -170,3 +191,32 @@ class Background:
         if self._error:
             raise self._error
         return self._result
+
+
+class Held:
+    """Reports like any load, but stops at a phase until it is let go."""
+
+    def __init__(self, phase: Phase) -> None:
+        self._phase = phase
+        self._release = threading.Event()
+        self.reached = threading.Event()
+
+    def __call__(self, progress: Progress) -> None:
+        if progress.phase is self._phase:
+            self.reached.set()
+            assert self._release.wait(30)
+
+    def wait(self) -> None:
+        assert self.reached.wait(30)
+
+    def let_go(self) -> None:
+        self._release.set()
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    tick = threading.Event()
+    for _ in range(3000):
+        if condition():
+            return
+        tick.wait(0.01)
+    raise AssertionError("it never came to that")

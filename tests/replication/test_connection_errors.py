@@ -1,5 +1,6 @@
 """What goes wrong on the way to a database is told in words, and without a secret."""
 
+import re
 import subprocess
 import sys
 import traceback
@@ -46,7 +47,9 @@ def failure(lab: Lab, destination: str) -> ConnectionFailed:
 def test_a_wrong_password(table: Lab) -> None:
     error = failure(table, f"postgresql://postgres:{SECRET}@{address(table)}/postgres")
     assert "password authentication failed" in error.message
-    assert error.hint == "check the connection string in replication.yaml"
+    assert re.fullmatch(
+        r"check the connection string .*\(connections\.destination, .*replication\.yaml:1\)", error.hint
+    )
     assert not error.transient
 
 
@@ -60,12 +63,13 @@ def test_a_database_that_is_not_there(table: Lab) -> None:
 def test_a_server_that_is_not_there(table: Lab, host: str) -> None:
     error = failure(table, f"postgresql://postgres:{SECRET}@{host}:{free_port()}/postgres")
     assert "Connection refused" in error.message
-    assert (error.hint, error.transient) == ("is the server up and reachable?", True)
+    assert error.hint.startswith("is the server up and reachable?")
+    assert error.transient
 
 
 def test_a_host_that_has_no_address(table: Lab) -> None:
     error = failure(table, f"postgresql://postgres:{SECRET}@no-such-host.test/postgres")
-    assert "could not translate host name" in error.message
+    assert "failed to resolve host 'no-such-host.test'" in error.message
     assert error.transient
 
 
@@ -84,8 +88,6 @@ def test_a_host_that_has_no_address(table: Lab) -> None:
         f"postgresql://postgres@HOST/postgres?password={SECRET}",
         f"postgresql://postgres@HOST/postgres?password={SECRET.replace('t', '%74')}",
         f"postgresql://postgres:{SECRET}@HOST/postgres?nonsense=1",
-        f"host=localhost password={SECRET}",
-        f"mysql://root:{SECRET}@HOST/postgres",
     ],
 )
 def test_a_connection_string_shows_no_part_of_its_password(table: Lab, dsn: str) -> None:
@@ -94,9 +96,9 @@ def test_a_connection_string_shows_no_part_of_its_password(table: Lab, dsn: str)
 
 
 @contextmanager
-def role(lab: Lab, password: str, rights: str) -> Iterator[str]:
+def role(lab: Lab, password: str, rights: str, suffix: str = "") -> Iterator[str]:
     """A role of its own with a right on the schema; gives its DSN."""
-    name = lab.schema.lower().replace(" ", "_")
+    name = lab.schema.lower().replace(" ", "_") + suffix
     literal = password.replace("'", "''")
     lab.pg(f"CREATE ROLE {name} LOGIN PASSWORD '{literal}'")
     lab.pg(f"GRANT {rights} ON SCHEMA {{s}} TO {name}")
@@ -130,13 +132,76 @@ def test_parameters_of_the_connection_string_are_kept(table: Lab, parameters: st
 
 def test_rights_that_are_missing_are_named(table: Lab) -> None:
     table.load(T)
-    with (
-        role(table, "secret", "USAGE") as dsn,
-        pytest.raises(
-            LoadError, match=r"permission denied for table .*grant the destination role this right"
-        ),
-    ):
+    with role(table, "secret", "USAGE") as dsn, pytest.raises(LoadError) as caught:
         table.load(T, config=table.config(T, destination=dsn))
+    name = urlsplit(dsn).username
+    assert re.fullmatch("permission denied for table _replication_loads", caught.value.message)
+    assert caught.value.hint == (
+        "grant the destination role this right: GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE "
+        f'"_replication_loads" TO "{name}"'
+    )
+
+
+def test_the_statements_that_a_role_without_a_schema_needs(table: Lab) -> None:
+    """What the error says to run makes it work."""
+    schema, table.schema = table.schema, table.schema + " of its own"
+    table.pg(f'CREATE SCHEMA "{schema}"')
+    with role(Lab(table.folder, table.dsn, schema), "secret", "USAGE") as dsn:
+        config = table.config(T, destination=dsn)
+        with pytest.raises(LoadError, match="permission denied for database") as caught:
+            table.load(T, config=config)
+        hint = re.fullmatch(
+            r"somebody who may has to run: (CREATE SCHEMA .*); or (GRANT CREATE .*)", caught.value.hint
+        )
+        assert hint
+        table.pg(hint[2])
+        table.pg(hint[2].replace("GRANT", "REVOKE").replace(" TO ", " FROM "))
+        table.pg(hint[1])
+        assert table.load(T, config=config).entry.rows_read == 10
+    table.pg(f'DROP SCHEMA "{schema}"')
+
+
+def test_a_role_that_may_only_change_rows_reloads_in_place(table: Lab) -> None:
+    table.load(T)
+    with role(table, "secret", "USAGE") as dsn:
+        name = urlsplit(dsn).username
+        table.pg(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {{s}} TO {name}")
+        result = table.load(T, config=table.config(T, destination=dsn))
+    assert result.entry.strategy == "in_place"
+    assert "owner postgres" in result.reason
+    assert table.same("t")
+
+
+def test_a_member_of_the_owner_swaps(table: Lab) -> None:
+    table.load(T)
+    with (
+        role(table, "secret", "ALL") as owner,
+        role(Lab(table.folder, table.dsn, table.schema), "secret", "ALL", "_2") as dsn,
+    ):
+        name, member = urlsplit(owner).username, urlsplit(dsn).username
+        for what in ("t", "_replication_loads", "_replication_totals", "_replication_attempts"):
+            table.pg(f"ALTER TABLE {{s}}.{what} OWNER TO {name}")
+        table.pg("GRANT SELECT ON {s}.t TO PUBLIC")
+        table.pg(f"GRANT {name} TO {member}")
+        assert table.load(T, config=table.config(T, destination=dsn)).entry.strategy == "swap"
+        assert table.pg(
+            "SELECT tableowner FROM pg_tables WHERE tablename = 't' AND schemaname = %s", table.schema
+        ) == [(name,)]
+        [(acl,)] = table.pg("SELECT relacl::text FROM pg_class WHERE oid = '{s}.t'::regclass")
+        assert f"=r/{name}" in acl
+        assert member not in acl.replace(f"{name}", "")
+
+
+def test_a_policy_that_hides_rows_is_an_error(table: Lab) -> None:
+    """Rows that can't be seen would not be deleted, compared or counted, without a word."""
+    merge = {**T, "mode": "merge"}
+    table.load(merge)
+    table.pg("ALTER TABLE {s}.t ENABLE ROW LEVEL SECURITY")
+    table.pg("CREATE POLICY few ON {s}.t USING (id > 5)")
+    with role(table, "secret", "USAGE") as dsn:
+        table.pg(f"GRANT ALL ON ALL TABLES IN SCHEMA {{s}} TO {urlsplit(dsn).username}")
+        with pytest.raises(LoadError, match=r"row-level security.*BYPASSRLS"):
+            table.load(merge, config=table.config(merge, destination=dsn))
 
 
 def test_a_variable_that_is_not_set(table: Lab, monkeypatch: pytest.MonkeyPatch) -> None:

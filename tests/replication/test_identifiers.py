@@ -1,10 +1,13 @@
 """Names that need quoting, in every place where a name stands."""
 
+import re
 from typing import Any
 
 import pytest
 
-from code_location.replication.errors import ReplicationError
+from code_location.replication.connectors.postgres.connection import quote
+from code_location.replication.connectors.postgres.names import shortened
+from code_location.replication.errors import PlanError
 from tests.replication.harness import Lab
 
 ODD = [
@@ -64,21 +67,35 @@ def test_a_view_is_a_source_too(lab: Lab) -> None:
     assert lab.rows("v") == [(i * 2,) for i in range(10)]
 
 
-@pytest.mark.parametrize("what", ["table", "schema"])
-def test_names_that_postgres_would_cut_are_refused(lab: Lab, what: str) -> None:
+def test_names_that_postgres_would_cut_get_a_hash(lab: Lab) -> None:
+    """The same one every time, and never somebody else's name."""
     long = "ü" * 32  # 64 bytes
-    name = long if what == "table" else "t"
-    lab.duck(f'CREATE TABLE "{name}" AS SELECT 1 AS id')
-    if what == "schema":
-        lab.schema = long
-    else:
-        # what it would have been cut to is somebody else's table
-        lab.pg("CREATE SCHEMA {s}")
-        lab.pg(f'CREATE TABLE {{s}}."{long[:31]}" (id int)')
-    with pytest.raises(ReplicationError, match=f"'{long}' can't be a name in Postgres .at most 63 bytes"):
-        lab.load({"name": name})
-    if what == "table":
-        assert lab.pg(f'SELECT count(*) FROM {{s}}."{long[:31]}"') == [(0,)]
-    else:
-        lab.schema = "none of it"
-        assert lab.pg("SELECT 1 FROM pg_namespace WHERE nspname LIKE %s", "ü%") == []
+    lab.schema = f"{lab.schema} {long}"
+    lab.pg(f'CREATE SCHEMA "{lab.schema.encode()[:63].decode(errors="ignore")}"')
+    kept = shortened(long)
+    assert len(kept.encode()) <= 63
+    assert re.fullmatch("ü{27}_[0-9a-f]{8}", kept)
+    lab.duck(f'CREATE TABLE "{long}" AS SELECT i AS "{long}", i AS "{long}2" FROM range(5) t(i)')
+    table = {"name": long, "primary_key": long, "cursor": f"{long}2"}
+    lab.schema, wanted = shortened(lab.schema), lab.schema
+    try:
+        config = lab.config(table)
+        destination = config.connections.destination.model_copy(update={"schema_name": wanted})
+        config = config.model_copy(
+            update={"connections": config.connections.model_copy(update={"destination": destination})}
+        )
+        strategies = [lab.load(table, config=config).entry.strategy for _ in range(2)]
+        assert strategies == ["create", "swap"]
+        assert lab.rows(kept) == [(i, i) for i in range(5)]
+        columns = lab.pg(
+            "SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 ORDER BY attnum",
+            lab.here(f'{{s}}."{kept}"'),
+        )
+        assert columns == [(kept,), (shortened(f"{long}2"),)]
+    finally:
+        lab.pg(f'DROP SCHEMA "{wanted.encode()[:63].decode(errors="ignore")}"')
+
+
+def test_a_name_with_a_zero_byte_is_none() -> None:
+    with pytest.raises(PlanError, match="can't be a name in Postgres"):
+        quote("a\0b")

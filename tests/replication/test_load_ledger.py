@@ -8,9 +8,10 @@ import pytest
 
 from code_location.replication import LoadResult, replicate
 from code_location.replication.comparison import compare_counts
-from code_location.replication.connectors.postgres import PostgresDestination
+from code_location.replication.connectors.postgres.destination import PostgresDestination
 from code_location.replication.errors import LoadError, ReplicationError
 from code_location.replication.ledger import NAME, Ledger
+from code_location.replication.ledger_schema import ATTEMPTS, TOTALS
 from tests.replication.harness import Background, Lab, Stopwatch
 
 T: dict[str, Any] = {"name": "t", "primary_key": "id"}
@@ -27,7 +28,7 @@ def test_many_make_the_ledger_at_once(lab: Lab) -> None:
 
     def ensure() -> None:
         with PostgresDestination(lab.dsn, lab.schema).session() as session:
-            ledger = Ledger(session, lab.schema)
+            ledger = Ledger(session)
             assert not ledger.exists()
             together.wait()
             ledger.ensure()
@@ -40,20 +41,32 @@ def test_many_make_the_ledger_at_once(lab: Lab) -> None:
     assert lab.pg("SELECT count(*) FROM pg_indexes WHERE schemaname = %s", lab.schema) == [(2,)]
 
 
-def test_an_older_ledger_is_brought_up_to_date(table: Lab) -> None:
-    """As the first version left it: the same table, without the index."""
+@pytest.mark.parametrize("version", [1, 2])
+def test_an_older_ledger_is_brought_up_to_date(table: Lab, version: int) -> None:
+    """As earlier versions left it: without the tables beside it, the first without the index."""
     table.load(T)
     [(index,)] = table.pg(
         f"SELECT indexrelid::regclass::text FROM pg_index WHERE indrelid = '{{s}}.{NAME}'::regclass AND NOT indisprimary"
     )
-    table.pg(f"DROP INDEX {index}")
-    table.pg(f"COMMENT ON TABLE {{s}}.{NAME} IS 'replication ledger, version 1'")
+    if version == 1:
+        table.pg(f"DROP INDEX {index}")
+    table.pg(f"DROP TABLE {{s}}.{TOTALS}, {{s}}.{ATTEMPTS}")
+    table.pg(f"COMMENT ON TABLE {{s}}.{NAME} IS 'replication ledger, version {version}'")
     for strategy in ("swap", "swap"):
         assert table.load(T).entry.strategy == strategy
     assert len(table.ledger()) == 3
     assert table.pg(
         "SELECT count(*) FROM pg_indexes WHERE schemaname = %s AND tablename = %s", table.schema, NAME
     ) == [(2,)]
+    assert table.pg(f"SELECT * FROM {{s}}.{TOTALS}, {{s}}.{ATTEMPTS}") == []
+
+
+def test_a_ledger_of_a_later_version_is_left_alone(either: Lab) -> None:
+    either.duck("CREATE TABLE t AS SELECT 1 AS id")
+    either.load(T)
+    either.pg(f"COMMENT ON TABLE {{s}}.{NAME} IS 'replication ledger, version 99'")
+    with pytest.raises(ReplicationError, match="is of version 99, which is newer than this program"):
+        either.load(T)
 
 
 def test_a_ledger_that_is_not_ours_is_refused(table: Lab) -> None:
@@ -89,7 +102,10 @@ def test_a_row_says_what_happened(table: Lab) -> None:
     # three columns of eight bytes, and little else
     assert 50000 * 24 <= entry.bytes < 50000 * 26
     assert row[11:14] == ("id", None, "49999")
-    assert row[14] == {"source_rows": 50000, "staged_rows": 50000, "destination_rows": 50000}
+    figures = row[14]
+    counts = ("source_rows", "staged_rows", "destination_rows")
+    assert [figures[name] for name in counts] == [50000, 50000, 50000]
+    assert figures["columns"]["id"] == {"values": "50000", "sum": str(sum(range(50000)))}
     [(now,)] = table.pg("SELECT clock_timestamp()")
     assert entry.started_at < entry.committed_at <= now
     assert 0 < entry.seconds < 30
@@ -162,7 +178,7 @@ def test_last_loads_and_loaded_windows(lab: Lab) -> None:
         lab.load(table, key)
     last = lab.load({"name": "u"}).entry
     with PostgresDestination(lab.dsn, lab.schema).session() as session:
-        ledger = Ledger(session, lab.schema)
+        ledger = Ledger(session)
         assert ledger.loaded_windows("t") == ["2024-01-01", "2024-01-03"]
         assert ledger.loaded_windows("u") == []
         entries = ledger.last_loads()

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from code_location.replication.errors import KeyViolation, LoadError, PlanError, SchemaMismatch
+from code_location.replication.errors import KeyViolation, PlanError, SchemaMismatch
 from tests.replication.harness import Lab
 
 USERS: dict[str, Any] = {"name": "users", "primary_key": "id", "mode": "merge", "cursor": "changed"}
@@ -156,9 +156,24 @@ def test_a_dropped_table_is_loaded_whole_again(users: Lab) -> None:
     assert users.same("users")
 
 
+def test_late_rows_within_the_lag_arrive_and_later_ones_do_not(users: Lab) -> None:
+    users.duck(
+        "INSERT INTO users VALUES (2000, 'late', TIMESTAMP '2024-01-08'), (2001, 'later', TIMESTAMP '2024-01-07')",
+        "UPDATE users SET name = 'late' WHERE id = 85",
+    )
+    table = {**USERS, "lag": "12h"}
+    assert users.load(table).entry.rows_inserted == 0
+    table = {**USERS, "lag": "2d"}
+    entry = users.load(table).entry
+    assert (entry.rows_read, entry.rows_inserted, entry.rows_updated) == (31, 1, 1)
+    # the watermark itself is where it was
+    assert (entry.watermark_before, entry.watermark_after) == ("2024-01-10 00:00:00", "2024-01-10 00:00:00")
+    assert users.pg("SELECT count(*) FROM {s}.users WHERE name = 'late'") == [(2,)]
+
+
 def test_a_failed_load_leaves_the_watermark(users: Lab) -> None:
     users.duck("INSERT INTO users VALUES (2000, 'a' || chr(0), TIMESTAMP '2025-01-01')")
-    with pytest.raises(LoadError, match="0x00"):
+    with pytest.raises(PlanError, match="NUL"):
         users.load(USERS)
     users.duck(
         "UPDATE users SET name = 'fine' WHERE id = 2000",
@@ -213,20 +228,6 @@ def test_an_adopted_table_with_wider_types_and_columns_of_its_own(adopted: Lab, 
     assert adopted.pg("SELECT count(loaded) FROM {s}.t") == [(6,)]
 
 
-def test_a_changed_set_of_columns_is_refused(users: Lab) -> None:
-    users.duck("ALTER TABLE users ADD COLUMN born DATE", "ALTER TABLE users ALTER id TYPE BIGINT")
-    before = versions(users)
-    with pytest.raises(SchemaMismatch) as caught:
-        users.load(USERS)
-    assert str(caught.value) == (
-        "table 'users' of the destination doesn't fit the source: column 'id' is integer there, not bigint; "
-        "column 'born' (date) is missing there (reload the table with --full-refresh, or change the destination table)"
-    )
-    assert versions(users) == before
-    users.load(USERS, full_refresh=True)
-    assert users.load(USERS).entry.strategy == "upsert"
-
-
 def test_a_column_that_the_source_lost_keeps_what_it_had(users: Lab) -> None:
     users.duck(
         "ALTER TABLE users DROP COLUMN name", "UPDATE users SET changed = TIMESTAMP '2025-01-01' WHERE id = 1"
@@ -267,7 +268,7 @@ def test_a_key_that_is_none_is_named(users: Lab, case: str, way: str) -> None:
     if way == "create":
         users.pg("DROP TABLE {s}.users")
     elif way == "in_place":
-        users.pg("COMMENT ON TABLE {s}.users IS 'x'")
+        users.pg("ALTER TABLE {s}.users REPLICA IDENTITY FULL")
     elif way == "upsert":
         table["mode"] = "merge"
     elif way == "replace_window":

@@ -1,5 +1,6 @@
 """Many loads side by side: each stands or falls by itself, and all of them stop when asked."""
 
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -16,7 +17,6 @@ from code_location.replication.errors import (
     LoadError,
     PlanError,
     ReplicationError,
-    UnsupportedType,
 )
 from code_location.replication.pipeline import read_ahead
 from code_location.replication.runner import Event
@@ -68,12 +68,12 @@ def test_all_tables_by_default(four: Lab) -> None:
 
 
 def test_one_failure_leaves_the_others_whole(four: Lab) -> None:
-    four.duck("UPDATE t1 SET id = 5 WHERE id = 6", "ALTER TABLE t2 ADD COLUMN l INTEGER[]")
+    four.duck("UPDATE t1 SET id = 5 WHERE id = 6", "UPDATE t2 SET v = 'a' || chr(0) WHERE id = 7")
     tables = [*TABLES, {"name": "t9"}]
     assert outcome(list(replicate(four.config(*tables)))) == {
         "t0": "committed",
         "t1": KeyViolation.__name__,
-        "t2": UnsupportedType.__name__,
+        "t2": PlanError.__name__,
         "t3": "committed",
         "t9": PlanError.__name__,
     }
@@ -141,9 +141,14 @@ def test_closing_the_iterator_rolls_back(lab: Lab) -> None:
 def test_an_error_that_is_kept_does_not_keep_the_source(lab: Lab) -> None:
     """DuckDB lets nobody else of this process in while a result that wasn't read to its end is alive."""
     table = big(lab)
-    lab.duck("UPDATE big SET v = 'a' || chr(0) WHERE id = 10", "CREATE TABLE small AS SELECT 1 AS id")
-    with pytest.raises(LoadError, match="0x00") as kept:
-        lab.load(table)
+    lab.duck("CREATE TABLE small AS SELECT 1 AS id")
+
+    def report(progress: Progress) -> None:
+        if progress.phase is Phase.READING:
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError) as kept:
+        lab.load(table, report=report)
     assert Background(lambda: lab.load({"name": "small"})).join(20).entry.rows_read == 1
     assert kept.value.__traceback__ is not None
 
@@ -264,6 +269,136 @@ def test_a_commit_that_the_server_refuses_is_known_to_have_failed(four: Lab) -> 
         four.load(TABLES[0])
     assert not caught.value.transient
     assert four.ledger() == []
+
+
+# ---------------------------------------------------------------- stopping, wherever a load is
+
+PHASES = [p for p in Phase if p not in (Phase.WAITING, Phase.COMMITTING, Phase.COMMITTED, Phase.RETRYING)]
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_a_cancelled_load_changes_nothing_and_is_written_down(four: Lab, phase: Phase) -> None:
+    cancelled = threading.Event()
+
+    def report(progress: Progress) -> None:
+        if progress.phase is phase:
+            cancelled.set()
+
+    with pytest.raises(LoadCancelled, match=r"^t0: cancelled, nothing was changed$"):
+        four.load(TABLES[0], cancelled=cancelled, report=report)
+    assert four.pg("SELECT to_regclass('{s}.t0')") == [(None,)]
+    if phase is not Phase.CONNECTING:
+        assert four.ledger() == []
+        attempts = "SELECT attempt, outcome, error_class FROM {s}._replication_attempts"
+        assert four.pg(attempts) == [(1, "cancelled", "LoadCancelled")]
+    assert four.load(TABLES[0]).entry.rows_read == 1000
+
+
+def test_connecting_is_cancelled_at_once(four: Lab) -> None:
+    """A server that accepts the connection and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        config = four.config(
+            TABLES[0], destination=f"postgresql://u:p@127.0.0.1:{server.getsockname()[1]}/none"
+        )
+        cancelled, watch = threading.Event(), Stopwatch()
+        loading = Background(lambda: four.load(TABLES[0], config=config, cancelled=cancelled, report=watch))
+        server.accept()
+        started = time.monotonic()
+        cancelled.set()
+        with pytest.raises(LoadCancelled):
+            loading.join()
+        assert time.monotonic() - started < 2
+
+
+@pytest.mark.parametrize("direction", ["duckdb", "postgres"])
+def test_a_source_that_takes_its_time_is_cancelled_at_once(four: Lab, direction: str) -> None:
+    """Before it has given its first row."""
+    config = four.config({"name": "slow", "mode": "full_refresh"})
+    if direction == "duckdb":
+        four.duck(
+            "CREATE VIEW slow AS SELECT sum(hash(a.i, b.i, c.i)) AS s FROM range(100000) a(i), range(100000) b(i), range(100) c(i)"
+        )
+    else:
+        four.pg("CREATE SCHEMA {s}")
+        four.pg("CREATE VIEW {s}.slow AS SELECT pg_sleep(60)::text AS s")
+        config = four.config(
+            {"name": "slow"},
+            source=four.postgres_at(),
+            destination=four.postgres_at(f"{four.schema} copy"),
+        )
+    cancelled, watch = threading.Event(), Stopwatch()
+    loading = Background(
+        lambda: four.load({"name": "slow"}, config=config, cancelled=cancelled, report=watch)
+    )
+    while Phase.LOCKED not in watch.phases:
+        time.sleep(0.01)
+    time.sleep(0.5)
+    started = time.monotonic()
+    cancelled.set()
+    with pytest.raises(LoadCancelled):
+        loading.join()
+    assert time.monotonic() - started < 2
+    four.pg('DROP SCHEMA IF EXISTS "' + four.schema + ' copy" CASCADE')
+
+
+def test_failed_tries_are_written_down(four: Lab) -> None:
+    four.duck("UPDATE t1 SET id = 5 WHERE id = 6")
+    with pytest.raises(KeyViolation):
+        four.load(TABLES[1], run_id="run 1")
+    rows = four.pg(
+        "SELECT table_name, window_key, run_id, attempt, outcome, error_class FROM {s}._replication_attempts"
+    )
+    assert rows == [("t1", None, "run 1", 1, "failed", "KeyViolation")]
+
+
+# ---------------------------------------------------------------- one snapshot for all
+
+
+def moving(lab: Lab, **options: Any) -> tuple[list[Event], list[Any]]:
+    """Two tables of a Postgres source, loaded one after the other; both get rows in between."""
+    lab.pg("CREATE SCHEMA {s}")
+    for name in ("orders", "items"):
+        lab.pg(f"CREATE TABLE {{s}}.{name} AS SELECT i AS id FROM generate_series(1, 10) i")
+    there = f"{lab.schema} copy"
+    config = lab.config(
+        {"name": "orders", "primary_key": "id"},
+        {"name": "items", "primary_key": "id"},
+        source=lab.postgres_at(),
+        destination=lab.postgres_at(there),
+        **options,
+    )
+    events: list[Event] = []
+    for event in replicate(config, concurrency=1):
+        events.append(event)
+        if isinstance(event, LoadResult) and event.request.name == "orders":
+            lab.pg("INSERT INTO {s}.orders VALUES (11)")
+            lab.pg("INSERT INTO {s}.items VALUES (11)")
+    counts = [lab.pg(f'SELECT count(*) FROM "{there}".{name}')[0][0] for name in ("orders", "items")]
+    lab.pg(f'DROP SCHEMA "{there}" CASCADE')
+    return events, counts
+
+
+def test_tables_of_a_consistent_run_are_of_one_moment(lab: Lab) -> None:
+    events, counts = moving(lab, consistent=True)
+    assert outcome(events) == {"orders": "committed", "items": "committed"}
+    assert counts == [10, 10]
+    # the session that held the snapshot is gone
+    assert lab.pg(
+        "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'replication%' AND datname = current_database()"
+    ) == [(0,)]
+
+
+def test_a_source_that_can_not_be_reached_fails_every_load_of_a_consistent_run(four: Lab) -> None:
+    config = four.config(*TABLES, source="nowhere.duckdb", consistent=True)
+    assert outcome(list(replicate(config))) == {f"t{n}": "ConnectionFailed" for n in range(4)}
+
+
+def test_a_consistent_run_of_a_file(four: Lab) -> None:
+    """Nobody writes to it while it is open."""
+    assert outcome(list(replicate(four.config(*TABLES, consistent=True)))) == {
+        f"t{n}": "committed" for n in range(4)
+    }
+    assert all(four.same(f"t{n}") for n in range(4))
 
 
 # ---------------------------------------------------------------- reading ahead

@@ -1,5 +1,1 @@
-"""Postgres as a destination, over ADBC: Arrow batches become binary COPY without touching rows in Python."""
-
-from code_location.replication.connectors.postgres.destination import PostgresDestination
-
-__all__ = ["PostgresDestination"]
+"""Postgres: read as Arrow over ADBC, written by binary COPY over psycopg; no row is touched in Python."""

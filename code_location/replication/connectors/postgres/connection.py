@@ -1,235 +1,170 @@
-"""A connection to Postgres: statements with bound parameters, and driver errors in words."""
+"""A connection to Postgres that writes: statements with bound parameters, binary COPY, and errors in words."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+import select
+import threading
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
-from urllib.parse import unquote
 
-import adbc_driver_manager
-import adbc_driver_postgresql.dbapi
-import pyarrow as pa
+import psycopg
 
-from code_location.replication.errors import (
-    ConnectionFailed,
-    KeyViolation,
-    LoadError,
-    ReplicationError,
-)
+from code_location.replication.connectors.postgres.connection_string import server_options, with_defaults
+from code_location.replication.connectors.postgres.errors import Errors
+from code_location.replication.connectors.postgres.names import shortened
+from code_location.replication.errors import LoadCancelled, PlanError
 
-_MAX_IDENTIFIER = 63
+_CANCEL_SECONDS = 5.0
+_NO_ROW = b"\x7f\xff"  # of 32,767 columns
 
-# a dead peer is noticed within a minute
-_DEFAULTS = {
-    "application_name": "replication",
-    "keepalives_idle": "30",
-    "keepalives_interval": "10",
-    "keepalives_count": "3",
-    "connect_timeout": "10",
+# What a statement means or does must not depend on how server, database or role are configured.
+PINNED = {
+    "TimeZone": "UTC",
+    "DateStyle": "ISO, YMD",
+    "IntervalStyle": "postgres",
+    "extra_float_digits": "1",
+    "bytea_output": "hex",
+    "standard_conforming_strings": "on",
+    "array_nulls": "on",
+    "transform_null_equals": "off",
+    "xmloption": "content",
+    "lc_monetary": "C",
+    "quote_all_identifiers": "off",
+    # a policy that hides rows is an error, not rows that are left out without a word
+    "row_security": "off",
+    # compiling a query takes longer than the aggregates asked here gain by it
+    "jit": "off",
+    # nothing comes over the wire during COPY but an error
+    "client_min_messages": "error",
+}
+
+# How the server notices that we are gone, so that a dead run holds nothing for long. A process that dies closes its
+# connection: noticed at once, and by a statement that runs for itself every 10 seconds. A machine that dies doesn't
+# answer: noticed within a minute. What is left is a process that hangs; who waits for a slow source is silent for as
+# long as that takes to find its first row or sum up its last, so that limit is generous. Settings that a connection
+# string names in its `options` are left alone, and statement_timeout and lock_timeout always.
+LIMITS = {
+    "tcp_keepalives_idle": "30",
+    "tcp_keepalives_interval": "10",
+    "tcp_keepalives_count": "3",
+    "client_connection_check_interval": "10s",
+    "idle_in_transaction_session_timeout": "2h",
 }
 
 
-_COPY_PLACE = re.compile(r"^COPY .*, line (?P<row>\d+), column (?P<column>.+)$", re.MULTILINE)
-
-
 def quote(identifier: str) -> str:
-    """An identifier in double quotes. Postgres would cut names over 63 bytes without a word, so those raise."""
-    if len(identifier.encode()) > _MAX_IDENTIFIER or "\0" in identifier:
-        raise LoadError(
-            f"'{identifier}' can't be a name in Postgres", hint="at most 63 bytes, none of them zero"
-        )
-    return '"' + identifier.replace('"', '""') + '"'
+    """An identifier in double quotes, shortened when it is longer than Postgres takes. Raises PlanError for none."""
+    if not identifier or "\0" in identifier:
+        raise PlanError(f"'{identifier}' can't be a name in Postgres", hint="a name has no zero byte")
+    return '"' + shortened(identifier).replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """A string constant."""
+    return "'" + text.replace("'", "''") + "'"
 
 
 class PostgresConnection:
-    """One connection, always inside a transaction at READ COMMITTED."""
+    """One connection, always inside a transaction at READ COMMITTED.
+
+    Everything it sets ends with the transaction, so that it can go through a pooler of transactions.
+    """
 
     def __init__(self, dsn: str) -> None:
         """Connects. Raises ConnectionFailed; no error or repr shows the password."""
-        self._secrets = _secrets(dsn)
+        self.errors = Errors(dsn)
+        self._begin = _begin(server_options(dsn))
+        self._cancelled = threading.Event()
         try:
-            self._connection = adbc_driver_postgresql.dbapi.connect(_with_defaults(dsn), autocommit=False)
-        except adbc_driver_manager.Error as error:
-            raise self._connect_error(error) from None
-        self._in_transaction = False
+            self._connection = psycopg.connect(
+                with_defaults(dsn, target_session_attrs="primary"),
+                client_encoding="utf8",
+                autocommit=True,  # we begin ourselves, with all settings in one round trip
+                prepare_threshold=None,
+                cursor_factory=psycopg.RawCursor,
+            )
+        except psycopg.Error as error:
+            raise self.errors.connecting(error) from None
+        self.role = self._connection.info.user
+        self.version = self._connection.info.server_version // 10000
 
-    def execute(self, sql: str, parameters: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Runs one statement; gives its rows, none when it has no result."""
-        with self._cursor() as cursor:
+        with self._cursor(sql) as cursor:
             cursor.execute(sql, parameters or None)
             return list(cursor.fetchall()) if cursor.description else []
 
-    def modify(self, sql: str, parameters: tuple[Any, ...] = ()) -> int:
+    def modify(self, sql: str, parameters: Sequence[Any] = ()) -> int:
         """Runs an INSERT, UPDATE or DELETE and gives the number of rows it touched."""
-        if parameters:  # the driver counts only statements without parameters
-            return int(
-                self.execute(f"WITH touched AS ({sql} RETURNING 1) SELECT count(*) FROM touched", parameters)[
-                    0
-                ][0]
-            )
-        with self._cursor() as cursor:
-            cursor.execute(sql)
+        with self._cursor(sql) as cursor:
+            cursor.execute(sql, parameters or None)
             return int(cursor.rowcount)
 
-    def ingest(self, schema: str, table: str, batches: pa.RecordBatchReader) -> int:
-        """Appends Arrow batches by binary COPY. The table's types must match exactly: COPY checks nothing."""
-        with self._cursor() as cursor:
-            return int(cursor.adbc_ingest(table, batches, mode="append", db_schema_name=schema))
+    def copy_in(self, sql: str, data: Iterable[bytes]) -> int:
+        """Runs a COPY ... FROM STDIN and gives the number of rows. What `data` raises ends it and is passed on."""
+        with self._cursor(sql) as cursor:
+            with cursor.copy(sql) as copy:
+                server = select.poll()
+                server.register(self._connection.pgconn.socket, select.POLLIN)
+                for block in data:
+                    copy.write(block)
+                    # when a statement has failed, the server says so at once and then throws away what comes:
+                    # not a row of any table, so that this ends in an error whatever it was that the server said
+                    if server.poll(0):
+                        copy.write(_NO_ROW)
+                        break
+            return int(cursor.rowcount)
+
+    def pause(self, seconds: float) -> None:
+        """Waits. Raises LoadCancelled, as soon as it is."""
+        if self._cancelled.wait(seconds):
+            raise LoadCancelled("the load was cancelled")
 
     def commit(self) -> None:
-        with self._translated():
+        with self._translated("COMMIT"):
             self._connection.commit()
-        self._in_transaction = False
 
     def rollback(self) -> None:
-        with self._translated():
+        with self._translated("ROLLBACK"):
             self._connection.rollback()
-        self._in_transaction = False
 
     def cancel(self) -> None:
-        """From another thread: stops the statement that runs now, which then raises. Never raises itself."""
-        with suppress(adbc_driver_manager.Error):
-            self._connection.adbc_cancel()
+        """From another thread: stops the statement that runs now, which then raises, and all after it but a rollback.
+
+        Never raises itself.
+        """
+        self._cancelled.set()
+        with suppress(psycopg.Error, OSError):
+            self._connection.cancel_safe(timeout=_CANCEL_SECONDS)
 
     def close(self) -> None:
         self._connection.close()
 
     @contextmanager
-    def _cursor(self) -> Iterator[Any]:
-        with self._translated(), self._connection.cursor() as cursor:
-            if not self._in_transaction:
-                # a database or role may have another default, which would look before it has the lock
-                cursor.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
-                self._in_transaction = True
+    def _cursor(self, sql: str) -> Iterator[psycopg.Cursor[Any]]:
+        self.pause(0)
+        with self._translated(sql), self._connection.cursor() as cursor:
+            if self._connection.info.transaction_status is psycopg.pq.TransactionStatus.IDLE:
+                cursor.execute(self._begin)
             yield cursor
 
     @contextmanager
-    def _translated(self) -> Iterator[None]:
+    def _translated(self, sql: str) -> Iterator[None]:
         try:
             yield
-        except adbc_driver_manager.Error as error:
-            raise self._statement_error(error) from error
-
-    def _redacted(self, text: str) -> str:
-        for secret in self._secrets:
-            text = text.replace(secret, "****")
-        return text
-
-    def _connect_error(self, error: Exception) -> ConnectionFailed:
-        message = self._redacted(_plain(str(error)))
-        refused = any(
-            phrase in message
-            for phrase in ("authentication failed", "does not exist", "no pg_hba.conf", "invalid")
-        )
-        return ConnectionFailed(
-            f"can't connect to Postgres: {message}",
-            hint="check the connection string in replication.yaml"
-            if refused
-            else "is the server up and reachable?",
-            transient=not refused,
-        )
-
-    def _statement_error(self, error: adbc_driver_manager.Error) -> ReplicationError:
-        state = error.sqlstate or ""
-        details = {_text(k): _text(v) for k, v in (error.details or [])}
-        message = self._redacted(details.get("PG_DIAG_MESSAGE_PRIMARY") or _plain(str(error)))
-        if detail := details.get("PG_DIAG_MESSAGE_DETAIL") or _detail(str(error)):
-            message += f": {self._redacted(detail)}"
-        if place := _COPY_PLACE.search(details.get("PG_DIAG_CONTEXT", "")):
-            message += f", in row {place['row']}, column '{place['column']}'"
-        if (
-            state.startswith("08")
-            or state in ("57P01", "57P02", "57P03")
-            or (not state and _is_lost(str(error)))
-        ):
-            return ConnectionFailed(f"the connection to Postgres broke: {message}", transient=True)
-        if state in ("40001", "40P01", "55P03"):
-            return LoadError(f"another transaction was in the way: {message}", transient=True)
-        if state in ("23505", "21000", "23502"):
-            return KeyViolation(message, hint="the primary key must be unique and not null in the source")
-        if state == "42501":
-            return LoadError(message, hint="grant the destination role this right")
-        if state == "53100":
-            return LoadError(
-                f"the destination's disk is full: {message}", hint="make room; nothing was changed"
-            )
-        if state == "22021":
-            return LoadError(
-                f"{message} (Postgres can't store a zero byte in text)",
-                hint="copy a view that removes chr(0)",
-            )
-        return LoadError(message)
+        except psycopg.Error as error:
+            raise self.errors.running(error, sql, self.role) from error
 
 
-# libpq and urllib disagree about an unescaped "@", "/" or "?" in a password; whoever is wrong shows a part of it
-_URL = re.compile(
-    r"(?P<address>postgres(?:ql)?://(?:[^:@/?]*(?::(?P<password>[^@/?]*))?@)?[^@?]*)(?:\?(?P<query>[^@]*))?",
-    re.DOTALL,
-)
-
-
-def _parsed(dsn: str) -> re.Match[str]:
-    if not dsn.startswith(("postgresql://", "postgres://")):
-        raise ConnectionFailed(
-            "the connection string of a postgres connection doesn't start with postgresql://",
-            hint="postgresql://user:password@host:port/database",
-        )
-    if match := _URL.fullmatch(dsn):
-        return match
-    raise ConnectionFailed(
-        "the connection string of a postgres connection is not a valid URL",
-        hint="in a user name or password, write @ as %40, / as %2F and ? as %3F",
-    )
-
-
-def _with_defaults(dsn: str) -> str:
-    """Adds keepalives, a timeout and a name to a connection URL, unless it sets them itself."""
-    match = _parsed(dsn)
-    given = [part for part in (match["query"] or "").split("&") if part]
-    names = {part.partition("=")[0] for part in given}
-    return f"{match['address']}?" + "&".join(
-        [*given, *(f"{name}={value}" for name, value in _DEFAULTS.items() if name not in names)]
-    )
-
-
-def _secrets(dsn: str) -> list[str]:
-    match = _parsed(dsn)
-    candidates = {dsn, match["password"] or "", *re.findall(r"password=([^&]+)", match["query"] or "")}
-    candidates |= {unquote(c) for c in candidates}
-    # a secret of two letters would turn every message into stars
-    return sorted((c for c in candidates if len(c) > 2), key=len, reverse=True)
-
-
-def _plain(text: str) -> str:
-    """A driver's message without its wrapping, on one line."""
-    text = re.sub(r"^[A-Z_]+: (\[libpq\] )?(Failed to connect: |Failed to [^:]+: )?", "", text)
-    return " ".join(text.split())
-
-
-def _detail(text: str) -> str:
-    match = re.search(r"DETAIL:\s+(.+)", text)
-    return match[1].strip() if match else ""
-
-
-def _is_lost(text: str) -> bool:
-    return any(
-        phrase in text
-        for phrase in (
-            "server closed the connection",
-            "connection to server",
-            "no connection to the server",
-            "could not receive",
-            "could not send",
-            "Connection reset",
-            "SSL SYSCALL",
-            "terminating connection",
-            "Lost connection",
-            "unexpectedly",
-        )
-    )
-
-
-def _text(value: str | bytes) -> str:
-    return value.decode(errors="replace") if isinstance(value, bytes) else value
+def _begin(given: str) -> str:
+    # a database or role may have another default, which would look before it has the lock
+    statements = ["BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"]
+    statements += [f"SET LOCAL {name} = {literal(value)}" for name, value in PINNED.items()]
+    limits = {name: value for name, value in LIMITS.items() if not re.search(rf"\b{name}\b", given)}
+    for name, value in limits.items():
+        # not every operating system tells a server that a client is gone
+        where = " WHERE version() ~ 'linux'" if name == "client_connection_check_interval" else ""
+        statements.append(f"SELECT set_config({literal(name)}, {literal(value)}, true){where}")
+    return "; ".join(statements)

@@ -3,36 +3,60 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
 from code_location.replication.config import Table
+from code_location.replication.connectors import apply as modes
 from code_location.replication.connectors.base import Changes, TargetState
-from code_location.replication.connectors.postgres.catalog import look, primary_key_name
-from code_location.replication.connectors.postgres.connection import PostgresConnection, quote
-from code_location.replication.errors import KeyViolation, LoadError, PlanError
-from code_location.replication.plan import Plan, ReadFilter, Strategy
-from code_location.replication.types import postgres_type
+from code_location.replication.connectors.postgres import catalog, diffing
+from code_location.replication.connectors.postgres.connection import PostgresConnection, literal, quote
+from code_location.replication.connectors.postgres.encoding import encode
+from code_location.replication.connectors.postgres.figures import PostgresCanonical
+from code_location.replication.connectors.postgres.filters import Filters
+from code_location.replication.connectors.postgres.names import shortened
+from code_location.replication.connectors.postgres.swap import Swap, lock_exclusively
+from code_location.replication.connectors.postgres.types import fit, land
+from code_location.replication.connectors.side import Side
+from code_location.replication.errors import PlanError
+from code_location.replication.plan import DELETED_AT, IS_CURRENT, Plan, ReadFilter, Strategy
+from code_location.replication.types import Fit, Landing, source_column
+from code_location.replication.verify import Figures, Value, Verification, verification
 from code_location.replication.windows import Window
 
-# a swap waits this long for readers to leave, lets newcomers pass, and tries again
-_SWAP_LOCK_TIMEOUT = "2s"
-_SWAP_ATTEMPTS = 30
-_SWAP_PAUSE_SECONDS = 0.5
+# the part of a table that has to change for autovacuum to look at it, which would come too late for the next query
+_ANALYZE_FROM = 0.1
+
+
+def of_connection(connection: str, schema: str, folder: Path) -> PostgresDestination:
+    """Tables of `schema` in the database at a URL."""
+    return PostgresDestination(connection, schema)
 
 
 class PostgresDestination:
     """Writes into `schema` of the database at `dsn`, which may hold a password and shows nowhere."""
 
+    type = "postgres"
+
     def __init__(self, dsn: str, schema: str) -> None:
         self._dsn = dsn
         self.schema = schema
 
+    def land(self, schema: pa.Schema) -> tuple[Landing, ...]:
+        return tuple(replace(landing, name=shortened(landing.name)) for landing in land(schema))
+
+    def fit(self, written: str, existing: str) -> Fit:
+        return fit(written, existing)
+
     @contextmanager
     def session(self) -> Iterator[PostgresSession]:
-        quote(self.schema)  # refuses a name that Postgres would cut
+        quote(self.schema)  # refuses what is no name
         connection = PostgresConnection(self._dsn)
         try:
             yield PostgresSession(connection, self.schema)
@@ -44,13 +68,44 @@ class PostgresDestination:
 class PostgresSession:
     """One transaction at READ COMMITTED."""
 
+    overriding = "OVERRIDING SYSTEM VALUE"
+    row_id = "ctid"
+    json = "jsonb"
+
     def __init__(self, connection: PostgresConnection, schema: str) -> None:
         self._connection = connection
         self._schema = schema
+        self._swap: Swap | None = None
+        self._changed = 0
         self.execute = connection.execute
+        self.modify = connection.modify
         self.commit = connection.commit
         self.rollback = connection.rollback
         self.cancel = connection.cancel
+
+    def now(self) -> datetime:
+        now: datetime = self.execute("SELECT clock_timestamp()")[0][0]
+        return now
+
+    # ---------------------------------------------------------------- names
+
+    def quote(self, name: str) -> str:
+        return quote(name)
+
+    def qualified(self, name: str) -> str:
+        return f"{quote(self._schema)}.{quote(name)}"
+
+    def target(self, plan: Plan) -> str:
+        return self._swap.table if self._swap else self._final(plan.table)
+
+    def stage(self, plan: Plan) -> str:
+        return self.target(plan) if plan.stages_in_final_table else f"pg_temp.{quote(_stage_name(plan))}"
+
+    def staged_keys(self, plan: Plan) -> str:
+        return f"pg_temp.{quote(_stage_name(plan, 'keys'))}"
+
+    def _final(self, table: Table) -> str:
+        return f"{quote(table.target_schema(self._schema))}.{quote(table.target_name)}"
 
     # ---------------------------------------------------------------- lock, then look
 
@@ -61,229 +116,210 @@ class PostgresSession:
         )
 
     def lock(self, table: Table, window: Window | None) -> None:
+        # however long the other load takes; limits are for what loads do
+        self.execute("SET LOCAL lock_timeout = 0")
+        self.execute("SET LOCAL statement_timeout = 0")
         for suffix, key in self._locks(table, window):
             self.execute(f"SELECT pg_advisory_xact_lock{suffix}(hashtextextended($1, 0))", (key,))
+        self.execute("SET LOCAL lock_timeout TO DEFAULT")
+        self.execute("SET LOCAL statement_timeout TO DEFAULT")
 
     def _locks(self, table: Table, window: Window | None) -> list[tuple[str, str]]:
-        whole = f"replication:{self._schema}.{table.name}"
+        whole = f"replication:{table.target_schema(self._schema)}.{table.target_name}"
         return [("", whole)] if window is None else [("_shared", whole), ("", f"{whole}:{window.key}")]
 
-    def look(self, table: Table) -> TargetState:
-        return look(self._connection, self._schema, table)
+    def look(self, table: Table, *, hanging: bool = False) -> TargetState:
+        return catalog.look(self._connection, table.target_schema(self._schema), table, hanging)
 
     # ---------------------------------------------------------------- stage
 
-    def create_stage(self, plan: Plan, schema: pa.Schema) -> None:
-        columns = ", ".join(f"{quote(field.name)} {postgres_type(field)}" for field in schema)
+    def create_stage(self, plan: Plan) -> None:
+        schema, name, stage = (
+            plan.table.target_schema(self._schema),
+            plan.table.target_name,
+            _stage_name(plan),
+        )
+        self._connection.errors.key = plan.key
+        self._connection.errors.shown = {stage: name, _stage_name(plan, "keys"): name}
+        if plan.strategy is Strategy.CREATE:
+            self._make_schema(schema)
+        if plan.strategy is Strategy.SWAP:
+            self._swap = Swap(self._connection, plan, schema, name, stage)
+        if plan.makes_table:
+            columns = [self._column(plan, landing) for landing in plan.landings]
+            self.execute(f"CREATE TABLE {self.target(plan)} ({', '.join(columns)})")
+        if self._swap:
+            self._swap.start()
+        if not plan.stages_in_final_table:
+            self._make_temporary(self.stage(plan), plan, plan.landings)
+
+    def _column(self, plan: Plan, landing: Landing) -> str:
+        sql = f"{quote(landing.name)} {landing.type}"
+        if landing.name not in plan.key:
+            return sql
+        # since Postgres 18 it has a name, which would be the stage's
+        named = f" CONSTRAINT {quote(self._swap.not_null(landing.name))}" if self._swap else ""
+        return f"{sql}{named} NOT NULL"
+
+    def _make_temporary(self, stage: str, plan: Plan, landings: Sequence[Landing]) -> None:
         # A stage that is dropped before the commit needs no write-ahead log. An unlogged table must not be it: a
         # server that crashes just after rolling back the transaction that made one may not start again ("could
         # not create file ...: File exists"), as the main file outlives its rollback and is made anew from the log.
-        kind = "TABLE" if plan.stages_in_final_table else "TEMPORARY TABLE"
-        self.execute(f"CREATE {kind} {self._stage(plan)} ({columns})")
+        columns = ", ".join(
+            f"{quote(c.name)} {c.stage}{' NOT NULL' if c.name in plan.key else ''}" for c in landings
+        )
+        self.execute(f"CREATE TEMPORARY TABLE {stage} ({columns})")
 
-    def ingest(self, plan: Plan, batches: pa.RecordBatchReader) -> int:
-        return self._connection.ingest(self._stage_schema(plan), self._stage_name(plan), batches)
+    def ingest(self, plan: Plan, batches: Iterator[pa.RecordBatch]) -> int:
+        # Nobody has seen a table that this transaction made, so its rows may be older than all. They cost less to
+        # look at then, and whoever comes with a snapshot from before the swap sees all rows, not none.
+        freeze = ", FREEZE" if plan.stages_in_final_table else ""
+        return self._copy(self.stage(plan), plan.landings, batches, freeze)
+
+    def ingest_keys(self, plan: Plan, batches: Iterator[pa.RecordBatch]) -> int:
+        landings = [landing for landing in plan.landings if landing.name in plan.key]
+        self._make_temporary(self.staged_keys(plan), plan, landings)
+        return self._copy(self.staged_keys(plan), landings, batches)
+
+    def _copy(
+        self, stage: str, landings: Sequence[Landing], batches: Iterator[pa.RecordBatch], option: str = ""
+    ) -> int:
+        columns = ", ".join(quote(landing.name) for landing in landings)
+        return self._connection.copy_in(
+            f"COPY {stage} ({columns}) FROM STDIN (FORMAT binary{option})", encode(batches, landings)
+        )
 
     # ---------------------------------------------------------------- apply
 
-    def apply(self, plan: Plan, schema: pa.Schema, staged: int) -> Changes:
-        stage, target = self._stage(plan), self._target(plan.table)
-        columns = ", ".join(quote(name) for name in schema.names)
-        if plan.table.primary_key:
-            keys = ", ".join(quote(name) for name in plan.table.primary_key)
-            self.execute(f"ALTER TABLE {stage} ADD PRIMARY KEY ({keys})")
-        insert = (
-            f"INSERT INTO {target} ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM {stage} AS s"
-        )
+    def apply(self, plan: Plan, staged: int) -> Changes:
+        if plan.alters_table:
+            lock_exclusively(self._connection, [f"LOCK TABLE {self.target(plan)} IN ACCESS EXCLUSIVE MODE"])
+        changes = modes.apply(self, plan, staged)
+        if self._swap:
+            self._swap.fill()
+        self._changed = changes.inserted + changes.updated + changes.deleted
+        return changes
 
-        if plan.stages_in_final_table:
-            if partition := plan.table.partition:
-                # a window is deleted by this column; without an index each would scan the whole table
-                self.execute(f"CREATE INDEX ON {stage} ({quote(partition.column)})")
-            return Changes(inserted=staged)
-        if plan.strategy is Strategy.IN_PLACE:
-            deleted = self._connection.modify(f"DELETE FROM {target}")
-            return Changes(inserted=self._connection.modify(insert), deleted=deleted)
+    def differ(self, ours: Sequence[str], theirs: Sequence[str]) -> str:
+        # bits are compared: to "=" a month is 30 days, and what a collation calls equal need not be
+        return f"ROW({', '.join(ours)})::record *<> ROW({', '.join(theirs)})::record"
+
+    def inside(self, plan: Plan, read: ReadFilter, alias: str) -> tuple[str, Sequence[Any]]:
+        filters = Filters(plan.table, plan.columns, alias)
+        return filters.any_of([read]), filters.values
+
+    def require_key(self, plan: Plan, relation: str, columns: Sequence[str]) -> None:
+        if self._swap and relation == self._swap.table:
+            self._swap.require_key(columns)
+        else:
+            self.execute(f"ALTER TABLE {relation} ADD PRIMARY KEY ({', '.join(map(quote, columns))})")
+
+    def add_index(self, plan: Plan, relation: str, column: str) -> None:
+        if self._swap:
+            self._swap.add_index(column)
+        else:
+            self.execute(f"CREATE INDEX ON {relation} ({quote(column)})")
+
+    def analyze(self, relation: str) -> None:
         # for joins by key in its order; without figures the planner hashes, and visits the target's pages at random
-        self.execute(f"ANALYZE {stage}")
-        if plan.strategy is Strategy.UPSERT:
-            return self._upsert(plan, schema, insert)
-        return self._replace_window(plan, schema, insert)
-
-    def _upsert(self, plan: Plan, schema: pa.Schema, insert: str) -> Changes:
-        """Update, then insert: unlike ON CONFLICT this doesn't touch rows that stay as they are."""
-        target, same_key = self._target(plan.table), self._same_key(plan.table)
-        types = self.look(plan.table).columns
-        values = [name for name in schema.names if name not in plan.table.primary_key]
-        updated = 0
-        if values:
-            assignments = ", ".join(f"{quote(name)} = s.{quote(name)}" for name in values)
-            ours = ", ".join(f"t.{quote(name)}" for name in values)
-            theirs = ", ".join(f"s.{quote(name)}::{types[name]}" for name in values)
-            # bits are compared: to "=" a month is 30 days, and what a collation calls equal need not be
-            updated = self._connection.modify(
-                f"UPDATE {target} AS t SET {assignments} FROM {self._stage(plan)} AS s "
-                f"WHERE {same_key} AND ROW({ours})::record *<> ROW({theirs})::record"
-            )
-        inserted = self._connection.modify(
-            f"{insert} WHERE NOT EXISTS (SELECT 1 FROM {target} AS t WHERE {same_key})"
-        )
-        return Changes(inserted=inserted, updated=updated)
-
-    def _same_key(self, table: Table) -> str:
-        return " AND ".join(f"t.{quote(k)} = s.{quote(k)}" for k in table.primary_key)
-
-    def _replace_window(self, plan: Plan, schema: pa.Schema, insert: str) -> Changes:
-        target, stage = self._target(plan.table), self._stage(plan)
-        inside, bounds = self._predicate(plan.table, [plan.read], _schema_types(schema))
-        deleted = self._connection.modify(f"DELETE FROM {target} AS t WHERE {inside}", bounds)
-        moved = 0
-        if plan.table.primary_key:
-            # a row whose key sits in another window has moved here
-            moved = self._connection.modify(
-                f"DELETE FROM {target} AS t USING {stage} AS s WHERE {self._same_key(plan.table)}"
-            )
-        try:
-            inserted = self._connection.modify(insert)
-            return Changes(inserted, deleted=deleted + moved, moved=moved)
-        except KeyViolation as error:
-            if not plan.table.primary_key:
-                raise
-            # the stage has the same key, so the other row came meanwhile: a load of a window it was in before
-            raise LoadError(
-                f"another load has just written a row of this window: {error.message}", transient=True
-            ) from error
+        self.execute(f"ANALYZE {relation}")
 
     # ---------------------------------------------------------------- verify, finish
 
-    def count_final(self, plan: Plan, schema: pa.Schema) -> int:
-        if plan.stages_in_final_table:
-            return self._count(self._stage(plan))
-        if plan.strategy is Strategy.UPSERT:
-            keys = ", ".join(quote(name) for name in plan.table.primary_key)
-            columns = ", ".join(quote(name) for name in schema.names)
-            # rows of the target that hold exactly what was staged, compared whole and null-safe
-            ours = ", ".join(f"t.{quote(name)}" for name in schema.names)
-            theirs = ", ".join(f"s.{quote(name)}" for name in schema.names)
-            same = f"({ours}) IS NOT DISTINCT FROM ({theirs})"
-            sql = (
-                f"SELECT count(*) FROM (SELECT {columns} FROM {self._stage(plan)}) AS s "
-                f"JOIN {self._target(plan.table)} AS t USING ({keys}) WHERE {same}"
-            )
-            return int(self.execute(sql)[0][0])
-        reads = [plan.read] if plan.window else [ReadFilter()]
-        inside, bounds = self._predicate(plan.table, reads, _schema_types(schema))
-        return int(
-            self.execute(f"SELECT count(*) FROM {self._target(plan.table)} AS t WHERE {inside}", bounds)[0][0]
-        )
+    def figures(self, plan: Plan, schema: pa.Schema, level: str) -> Figures:
+        rows, parameters = modes.committed_rows(self, plan)
+        wanted = verification(level, schema, "postgres")
+        names = [(field.name, plan.names[source_column(field)]) for field in schema]
+        values = [
+            Value(travels, quote(name), plan.columns[name], nullable=name not in plan.key)
+            for travels, name in names
+        ]
+        sql = PostgresCanonical().figures(values, wanted)
+        [(figures,)] = self.execute(f"SELECT {sql} FROM ({rows}) AS r", parameters)
+        return wanted.read(figures)
 
     def finish(self, plan: Plan) -> None:
         if not plan.stages_in_final_table:
-            self.execute(f"DROP TABLE {self._stage(plan)}")
+            self.execute(f"DROP TABLE {self.stage(plan)}")
+        self.execute(f"DROP TABLE IF EXISTS {self.staged_keys(plan)}")
         # before the swap, after which readers wait for the commit
-        self.execute(
-            f"ANALYZE {self._stage(plan) if plan.stages_in_final_table else self._target(plan.table)}"
+        if plan.makes_table or self._has_changed_much(plan):
+            self.execute(f"ANALYZE {self.target(plan)}")
+        if self._swap:
+            self._swap.exchange()
+            self._swap = None
+
+    def _has_changed_much(self, plan: Plan) -> bool:
+        [(rows,)] = self.execute(
+            "SELECT reltuples::float8 FROM pg_class WHERE oid = $1::regclass", (self.target(plan),)
         )
-        if plan.strategy is Strategy.SWAP:
-            self._swap(plan)
-
-    def _swap(self, plan: Plan) -> None:
-        target = self._target(plan.table)
-        self._lock_for_swap(target)
-        old_key = primary_key_name(self._connection, self._schema, plan.table.name)
-        new_key = primary_key_name(self._connection, self._schema, self._stage_name(plan))
-        self.execute(f"DROP TABLE {target}")
-        self.execute(f"ALTER TABLE {self._stage(plan)} RENAME TO {quote(plan.table.name)}")
-        if new_key and (name := old_key or self._free_name(plan.table.name, "_pkey")):
-            self.execute(f"ALTER TABLE {target} RENAME CONSTRAINT {quote(new_key)} TO {quote(name)}")
-
-    def _free_name(self, start: str, end: str) -> str | None:
-        """The name that Postgres itself would give to an index, unless it is taken."""
-        name = start.encode()[: 63 - len(end)].decode(errors="ignore") + end
-        taken = self.execute(
-            "SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
-            "WHERE n.nspname = $1 AND c.relname = $2",
-            (self._schema, name),
-        )
-        return None if taken else name
-
-    def _lock_for_swap(self, target: str) -> None:
-        # in the server, as the driver takes no further statement after an error, not even ROLLBACK TO SAVEPOINT;
-        # the inner block is a savepoint, and to leave it gives up the place in the queue
-        body = f"""
-            BEGIN
-                FOR attempt IN 1 .. {_SWAP_ATTEMPTS} LOOP
-                    BEGIN
-                        LOCK TABLE {target} IN ACCESS EXCLUSIVE MODE;
-                        RETURN;
-                    EXCEPTION WHEN lock_not_available THEN
-                        IF attempt = {_SWAP_ATTEMPTS} THEN RAISE; END IF;
-                    END;
-                    PERFORM pg_sleep({_SWAP_PAUSE_SECONDS});
-                END LOOP;
-            END
-        """
-        self.execute(f"SET LOCAL lock_timeout = '{_SWAP_LOCK_TIMEOUT}'")
-        self.execute("DO '" + body.replace("'", "''") + "'")
+        return self._changed > float(rows) * _ANALYZE_FROM
 
     # ---------------------------------------------------------------- counting
 
-    def count(self, table: Table, reads: list[ReadFilter]) -> int:
+    def count(self, table: Table, reads: Sequence[ReadFilter]) -> int:
         state = self.look(table)
         if not state.exists:
             raise PlanError(f"table '{table.name}' isn't in the destination yet", hint="replicate it first")
-        inside, bounds = self._predicate(table, reads, state.columns)
-        return int(
-            self.execute(f"SELECT count(*) FROM {self._target(table)} AS t WHERE {inside}", bounds)[0][0]
+        rows, bound = self._mirroring(table, state.columns, reads)
+        return int(self.execute(f"SELECT count(*) FROM {rows}", bound)[0][0])
+
+    def side(self, table: Table, read: ReadFilter, schema: pa.Schema, compared: Verification) -> Side:
+        columns = self.look(table).columns
+        rows, bound = self._mirroring(table, columns, [read])
+        names = ((name, shortened(name)) for name in schema.names)
+        values = [Value(travels, quote(name), columns[name]) for travels, name in names]
+        return diffing.side(self.execute, f"SELECT * FROM {rows}", bound, values, compared, table.key_columns)
+
+    def _mirroring(
+        self, table: Table, columns: Mapping[str, str], reads: Sequence[ReadFilter]
+    ) -> tuple[str, Sequence[Any]]:
+        """The rows that the source has, to our knowledge, and that any of the filters lets through."""
+        filters = Filters(table, columns, "t")
+        condition = filters.any_of(reads)
+        if table.mode == "history" and IS_CURRENT in columns:
+            condition = f"({condition}) AND t.{quote(IS_CURRENT)}"
+        if table.deletes == "soft" and DELETED_AT in columns:
+            condition = f"({condition}) AND t.{quote(DELETED_AT)} IS NULL"
+        return f"{self._final(table)} AS t WHERE {condition}", filters.values
+
+    # ---------------------------------------------------------------- the ledger
+
+    def lock_ledger(self) -> None:
+        self._lock_schema(self._schema)
+
+    def create_schema(self) -> None:
+        self._make_schema(self._schema)
+
+    def comment(self, name: str) -> str | None:
+        rows = self.execute(
+            "SELECT coalesce(obj_description(c.oid, 'pg_class'), '') FROM pg_class c "
+            "JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2",
+            (shortened(self._schema), shortened(name)),
+        )
+        return rows[0][0] if rows else None
+
+    def set_comment(self, name: str, text: str) -> None:
+        self.execute(f"COMMENT ON TABLE {self.qualified(name)} IS {literal(text)}")
+
+    def create_index(self, name: str, columns: Sequence[str]) -> None:
+        self.execute(f"CREATE INDEX ON {self.qualified(name)} ({', '.join(map(quote, columns))})")
+
+    def _lock_schema(self, schema: str) -> None:
+        self.execute(
+            "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", (f"replication-ledger:{schema}",)
         )
 
-    def _count(self, qualified: str) -> int:
-        return int(self.execute(f"SELECT count(*) FROM {qualified}")[0][0])
-
-    def _predicate(
-        self, table: Table, reads: list[ReadFilter], types: Mapping[str, str]
-    ) -> tuple[str, tuple[str, ...]]:
-        """A condition on `t` for rows inside any of the filters' windows, and its bound values."""
-        either, bounds = [], []
-        for read in reads:
-            if read.window is None:
-                return "true", ()
-            column = read.window.column
-            for operator, bound in zip(
-                (">=", "<"), read.window.bounds(_arrow_time(types[column])), strict=True
-            ):
-                bounds.append(bound)
-                either.append(f"t.{quote(column)} {operator} ${len(bounds)}::{types[column]}")
-        pairs = [f"({low} AND {high})" for low, high in zip(either[::2], either[1::2], strict=True)]
-        return (" OR ".join(pairs) or "false"), tuple(bounds)
-
-    # ---------------------------------------------------------------- names
-
-    def _target(self, table: Table) -> str:
-        return f"{quote(self._schema)}.{quote(table.name)}"
-
-    def _stage(self, plan: Plan) -> str:
-        return f"{quote(self._stage_schema(plan))}.{quote(self._stage_name(plan))}"
-
-    def _stage_schema(self, plan: Plan) -> str:
-        return self._schema if plan.stages_in_final_table else "pg_temp"
-
-    def _stage_name(self, plan: Plan) -> str:
-        if plan.strategy is Strategy.CREATE:
-            return plan.table.name
-        what = f"{plan.table.name}\0{plan.window.key if plan.window else ''}"
-        return f"_replication_stage_{hashlib.sha256(what.encode()).hexdigest()[:12]}"
+    def _make_schema(self, schema: str) -> None:
+        """Under a lock: two that make the same schema would wait for each other, and then one fail."""
+        exists = "SELECT 1 FROM pg_namespace WHERE nspname = $1"
+        if self.execute(exists, (shortened(schema),)):
+            return
+        self._lock_schema(schema)
+        if not self.execute(exists, (shortened(schema),)):
+            self.execute(f"CREATE SCHEMA {quote(schema)}")
 
 
-def _schema_types(schema: pa.Schema) -> dict[str, str]:
-    return {field.name: postgres_type(field) for field in schema}
-
-
-def _arrow_time(type_name: str) -> pa.DataType:
-    if type_name == "date":
-        return pa.date32()
-    if type_name.startswith("timestamp"):
-        return pa.timestamp("us", "UTC" if "with time zone" in type_name else None)
-    raise PlanError(
-        f"the partition column is of type {type_name}", hint="partition by a date or timestamp column"
-    )
+def _stage_name(plan: Plan, what: str = "stage") -> str:
+    name = f"{plan.table.target_name}\0{plan.window.key if plan.window else ''}"
+    return f"_replication_{what}_{hashlib.sha256(name.encode()).hexdigest()[:12]}"

@@ -1,0 +1,1 @@
+"""DuckDB: one file, which many may read or one process may write."""
