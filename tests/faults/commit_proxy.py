@@ -1,7 +1,8 @@
 """Stands between client and server, and cuts the connection at the COMMIT of a load.
 
 Postgres' protocol (version 3): after the startup packet every message of the client is a type byte,
-a length that includes itself, and a body; a simple query has the type `Q`.
+a length that includes itself, and a body; a simple query has the type `Q`, and `P`, `B`, `E`, `S` (Parse, Bind,
+Execute, Sync) make an extended one.
 """
 
 import contextlib
@@ -40,6 +41,7 @@ class CommitProxy:
         return self
 
     def __exit__(self, *_: object) -> None:
+        _shut(self._listener, socket.SHUT_RDWR)  # or the accept that waits would take one more
         self._listener.close()
 
     def _accept(self) -> None:
@@ -64,27 +66,25 @@ class CommitProxy:
         with contextlib.suppress(OSError, struct.error), client.makefile("rb") as stream:
             (length,) = struct.unpack("!I", stream.read(4))
             server.sendall(struct.pack("!I", length) + stream.read(length - 4))
-            recorded = False
+            recorded = committing = False
             while head := stream.read(5):
                 (length,) = struct.unpack("!I", head[1:])
                 body = stream.read(length - 4)
-                # the ledger's row goes as a prepared statement: P, for Parse
+                kind = head[:1]
                 recorded = recorded or (
-                    head[:1] in b"PQ" and b"INSERT INTO" in body and b"_replication_loads" in body
+                    kind in b"PQ" and b"INSERT INTO" in body and b"_replication_loads" in body
                 )
-                if (
-                    head[:1] == b"Q"
-                    and body.upper().startswith(b"COMMIT")
-                    and recorded
-                    and not self.cut.is_set()
-                ):
+                # as a simple query, or parsed without a name
+                if recorded and kind in b"PQ" and body.lstrip(b"\0").upper().startswith(b"COMMIT"):
+                    committing = not self.cut.is_set()
+                if committing:
                     mute.set()
-                    if self._forward:
-                        server.sendall(head + body)
+                if self._forward or not committing:
+                    server.sendall(head + body)
+                if committing and kind in b"QS":  # S, for Sync, ends what was parsed
                     self._at_commit()
                     self.cut.set()
                     break
-                server.sendall(head + body)
         # the server reads what was forwarded, then the end
         _shut(server, socket.SHUT_WR)
         _shut(client, socket.SHUT_RDWR)

@@ -1,42 +1,151 @@
-"""Runs one load in a process of its own and stops at a point, to be killed or held there.
+"""Runs one load in a process of its own that stops at a point, to be killed or held there.
 
-    python driver.py REPLICATION_YAML WINDOW|- LOAD_ID [kill|hold POINT]
-
-`kill` sends SIGKILL to itself at the point. `hold` prints `holding` and waits there for a line on
-standard input. Prints the strategy at the end, and whether the ledger had the load already.
+The processes are forked off one that has imported everything: a load takes a moment, the imports take seconds.
 """
 
+import contextlib
+import multiprocessing
 import os
+import random
 import signal
-import sys
-from uuid import UUID
+import threading
+import time
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
 
-from code_location.replication import LoadRequest, Phase, Progress, load_config, transfer, window_of
+from code_location.replication import (
+    LoadRequest,
+    Phase,
+    Progress,
+    ReplicationError,
+    load_config,
+    transfer,
+    window_of,
+)
+
+_context = multiprocessing.get_context("forkserver")
+_context.set_forkserver_preload(
+    [
+        "tests.faults.driver",
+        "code_location.replication.connectors.duckdb.source",
+        "code_location.replication.connectors.duckdb.destination",
+        "code_location.replication.connectors.postgres.destination",
+    ]
+)
 
 
-def main(path: str, window: str, load_id: str, what: str = "", point: str = "") -> None:
+class Driver:
+    """A load of `table` under way in its own process.
+
+    path: the replication.yaml. variables: of the environment that it names.
+    kill: the phase at which the process sends SIGKILL to itself, or the seconds after its start.
+    hold: the phase at which it waits for `go_on`.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        variables: dict[str, str],
+        *,
+        window: str | None = None,
+        load_id: UUID | None = None,
+        kill: str | float | None = None,
+        hold: str | None = None,
+    ) -> None:
+        self._ours, theirs = _context.Pipe()
+        self._process = _context.Process(
+            target=_run,
+            args=(theirs, str(path), variables, window, load_id or uuid4(), kill, hold),
+            daemon=True,
+        )
+        self._process.start()
+        theirs.close()
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    def await_hold(self, timeout: float = 60) -> None:
+        """Waits until it has come to its point."""
+        assert self._ours.poll(timeout), "the point was never hit"
+        assert self._ours.recv() == "holding"
+
+    def go_on(self) -> None:
+        self._ours.send("go on")
+
+    def await_kill(self, timeout: float = 60) -> None:
+        """Waits for a process that should be killed; one that ended otherwise never got to its point."""
+        self._process.join(timeout)
+        assert self._process.exitcode == -signal.SIGKILL, (
+            f"the point was never hit: {self._process.exitcode} {self._outcome()}"
+        )
+
+    def await_any_end(self, timeout: float = 60) -> bool:
+        """Waits for a process that may be killed or done before; tells whether it was killed."""
+        self._process.join(timeout)
+        assert self._process.exitcode in (0, -signal.SIGKILL), self._outcome()
+        return self._process.exitcode != 0
+
+    def finish(self, timeout: float = 60) -> dict[str, Any]:
+        """Waits for a process that should succeed: what it did, as `strategy` and `already_committed`."""
+        outcome = self._outcome(timeout)
+        self._process.join(timeout)
+        assert self._process.exitcode == 0, outcome
+        assert "error" not in outcome, outcome
+        return outcome
+
+    def _outcome(self, timeout: float = 0) -> dict[str, Any]:
+        with contextlib.suppress(EOFError):
+            if self._ours.poll(timeout):
+                outcome: dict[str, Any] = self._ours.recv()
+                return outcome
+        return {"error": "it said nothing"}
+
+
+def _run(
+    pipe: Connection,
+    path: str,
+    variables: dict[str, str],
+    window: str | None,
+    load_id: UUID,
+    kill: str | float | None,
+    hold: str | None,
+) -> None:
+    os.environ.update(variables)
     transfer._REPORT_SECONDS = 0.0  # every batch is reported
     config = load_config(path)
     [table] = config.tables
-    request = LoadRequest(table, None if window == "-" else window_of(table, window), load_id=UUID(load_id))
+    request = LoadRequest(table, window_of(table, window) if window else None, load_id=load_id)
     done = False
+    if isinstance(kill, float):
+        threading.Thread(target=_kill_later, args=(kill,), daemon=True).start()
 
     def report(progress: Progress) -> None:
         nonlocal done
-        if done or progress.phase != point:
+        if done or progress.phase not in (kill, hold):
             return
         if progress.phase is Phase.READING and not progress.rows:
             return  # the point is between two batches
         done = True
-        if what == "kill":
+        if progress.phase == kill:
             os.kill(os.getpid(), signal.SIGKILL)
-        print("holding", flush=True)
-        sys.stdin.readline()
+        pipe.send("holding")
+        pipe.recv()
 
-    result = transfer.load(config, request, report=report)
-    print(f"strategy {result.entry.strategy}")
-    print("already committed" if result.already_committed else "committed now")
+    try:
+        result = transfer.load(config, request, report=report)
+    except ReplicationError as error:
+        pipe.send({"error": str(error)})
+        raise SystemExit(1) from None
+    pipe.send({"strategy": result.entry.strategy, "already_committed": result.already_committed})
 
 
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+def _kill_later(seconds: float) -> None:
+    time.sleep(seconds)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def random_moments(seed: int, count: int, longest: float) -> list[float]:
+    """Moments to kill at, spread over a load."""
+    return [random.Random(f"{seed}-{number}").uniform(0, longest) for number in range(count)]

@@ -1,7 +1,6 @@
 """A Postgres server that is killed under a load leaves the old state or the new one; the load goes on by itself."""
 
 import signal
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +8,8 @@ import pytest
 
 from code_location.replication.transfer import Phase
 from deploy.local.postgres import PostgresCluster
-from tests.faults.scenarios import SCENARIOS, Scenario, clone_of, finish, look, prepare
+from tests.faults.destinations import PostgresSystem
+from tests.faults.scenarios import SCENARIOS, Scenario, prepare
 
 POINTS = [
     Phase.LOCKED,
@@ -29,23 +29,19 @@ def cluster() -> Iterator[PostgresCluster]:
 
 
 @pytest.mark.crash
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.strategy)
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
 def test_killing_the_server(cluster: PostgresCluster, scenario: Scenario, tmp_path: Path) -> None:
-    stage = prepare(scenario, cluster, tmp_path / "stage")
+    stage = prepare(scenario, PostgresSystem(cluster), tmp_path / "stage")
     for number, point in enumerate(POINTS):
-        dsn = clone_of(cluster, stage.template)
-        driver = stage.driver(dsn, str(uuid.uuid4()), "hold", point)
-        assert driver.stdout is not None
-        assert driver.stdout.readline() == "holding\n", point
+        database = stage.clone()
+        driver = stage.driver(database.connection, hold=point)
+        driver.await_hold()
         # in turn: nothing is written out, or sessions are ended without a word to the client
         cluster.kill(signal.SIGKILL if number % 2 else signal.SIGQUIT)
         cluster.start()
-        expected = stage.after if point is Phase.COMMITTED else stage.before
-        assert look(dsn) == expected, point
+        assert database.look() == (stage.after if point is Phase.COMMITTED else stage.before), point
 
-        assert driver.stdin is not None
-        driver.stdin.write("\n")
-        driver.stdin.flush()
-        finish(driver)
-        assert look(dsn) == stage.after, point
-        cluster.drop_database(dsn.rsplit("/", 1)[1])
+        driver.go_on()
+        driver.finish()
+        assert database.look() == stage.after, point
+        database.drop()
