@@ -18,8 +18,9 @@ from psycopg2.extensions import parse_dsn
 from code_location.metrics.exporter import Family, Reading, SourceError
 
 LEDGER_TABLE = "_replication_loads"
+TOTALS_TABLE = "_replication_totals"
 OPERATIONS = ("read", "inserted", "updated", "deleted")
-MODES = ("full_refresh", "merge", "window")
+MODES = ("full_refresh", "append", "merge", "history", "window")
 
 _DESTINATION = ("destination", "schema")
 _TABLE = (*_DESTINATION, "table")
@@ -65,24 +66,35 @@ CONNECTION_DEFAULTS = {
 LIMITS = "SET LOCAL statement_timeout = '30s'; SET LOCAL lock_timeout = '5s'"
 
 # One statement, so one snapshot: a row for each table and mode, the one that committed last coming last.
+# What was pruned stands in totals. A watermark that a person set is no load.
 # A load's start is its own machine's clock, its commit the server's: greatest() keeps a counter from falling.
 FIGURES = """
-    WITH totals AS (
-        SELECT table_name, mode, count(*) AS loads,
+    WITH loads AS (SELECT * FROM {ledger} WHERE mode <> 'state'),
+    counted AS (
+        SELECT table_name, mode, 1 AS loads, rows_read, rows_inserted, rows_updated, rows_deleted, bytes,
+               extract(epoch FROM greatest(committed_at - started_at, '0')) AS seconds, committed_at
+        FROM loads {pruned}
+    ),
+    totals AS (
+        SELECT table_name, mode, sum(loads) AS loads,
                sum(rows_read) AS rows_read, sum(rows_inserted) AS rows_inserted,
                sum(rows_updated) AS rows_updated, sum(rows_deleted) AS rows_deleted,
-               sum(bytes) AS bytes,
-               extract(epoch FROM sum(greatest(committed_at - started_at, '0'))) AS seconds,
-               max(committed_at) AS committed_at
-        FROM {ledger} GROUP BY table_name, mode
+               sum(bytes) AS bytes, sum(seconds) AS seconds, max(committed_at) AS committed_at
+        FROM counted GROUP BY table_name, mode
     )
     SELECT DISTINCT ON (t.committed_at, table_name, mode)
            table_name, mode, t.loads, t.bytes, t.seconds, extract(epoch FROM t.committed_at),
            t.rows_read, t.rows_inserted, t.rows_updated, t.rows_deleted,
            last.rows_read, last.rows_inserted, last.rows_updated, last.rows_deleted
-    FROM totals AS t JOIN {ledger} AS last USING (table_name, mode)
-    WHERE last.committed_at = t.committed_at
-    ORDER BY t.committed_at, table_name, mode, last.load_id
+    FROM totals AS t LEFT JOIN loads AS last USING (table_name, mode)
+    WHERE last.committed_at = t.committed_at OR t.committed_at IS NULL
+    ORDER BY t.committed_at NULLS FIRST, table_name, mode, last.load_id
+"""
+
+# a ledger from before there were totals has no such table
+PRUNED = """
+    UNION ALL SELECT table_name, mode, loads, rows_read, rows_inserted, rows_updated, rows_deleted, bytes,
+                     seconds, NULL FROM {totals}
 """
 
 
@@ -114,13 +126,15 @@ class _Table:
 
     def add(self, row: Sequence[Any]) -> None:
         """Takes in a row of FIGURES, less its table name."""
-        mode, *figures = row
-        loads, size, seconds, self.last_commit, *rows = (float(figure) for figure in figures)
-        self.loads[mode] = loads
-        self.bytes += size
-        self.seconds += seconds
-        self.rows = [have + more for have, more in zip(self.rows, rows[: len(OPERATIONS)], strict=True)]
-        self.last_rows = rows[len(OPERATIONS) :]
+        mode, loads, size, seconds, last_commit, *rows = row
+        self.loads[mode] = float(loads)
+        self.bytes += float(size)
+        self.seconds += float(seconds)
+        counted, last = rows[: len(OPERATIONS)], rows[len(OPERATIONS) :]
+        self.rows = [have + float(more) for have, more in zip(self.rows, counted, strict=True)]
+        if last_commit is not None:  # else all loads of this mode were pruned
+            self.last_commit = float(last_commit)
+            self.last_rows = [float(figure) for figure in last]
 
     def readings(self, labels: tuple[str, ...]) -> Iterator[Reading]:
         for mode, loads in self.loads.items():
@@ -165,13 +179,15 @@ class LedgerSource:
     def _query(self) -> dict[str, _Table]:
         """The figures by table; just the configured tables' zeros when there is no ledger yet."""
         tables = {name: _Table() for name in self._destination.tables}
-        query = sql.SQL(FIGURES).format(ledger=sql.Identifier(self._destination.schema, LEDGER_TABLE))
+        ledger, totals = (sql.Identifier(self._destination.schema, t) for t in (LEDGER_TABLE, TOTALS_TABLE))
         connection = _connect(self._destination)
         try:
             connection.set_session(readonly=True)
             with connection.cursor() as cursor:
                 cursor.execute(LIMITS)
-                cursor.execute(query)
+                cursor.execute("SELECT to_regclass(%s)", (totals.as_string(cursor),))
+                pruned = sql.SQL(PRUNED if cursor.fetchone() != (None,) else "").format(totals=totals)
+                cursor.execute(sql.SQL(FIGURES).format(ledger=ledger, pruned=pruned))
                 for name, *row in cursor:
                     tables.setdefault(name, _Table()).add(row)
         except errors.UndefinedTable:

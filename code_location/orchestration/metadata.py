@@ -7,16 +7,16 @@ from typing import Any
 from dagster import MetadataValue, TableColumn, TableColumnConstraints, TableSchema
 
 from code_location.replication import LoadResult, ReplicationConfig
-from code_location.replication.types import postgres_type
+from code_location.replication.connectors import destination_of
 
 
 def load_metadata(result: LoadResult, config: ReplicationConfig) -> dict[str, Any]:
     """Dagster's standard keys, and the figures of the ledger's row under `replication/`."""
     entry, table = result.entry, result.request.table
-    destination = config.connections.destination
+    schema = table.target_schema(config.connections.destination.schema_or_default)
     rows = entry.figures["destination_rows"]
     metadata: dict[str, Any] = {
-        "dagster/table_name": f"{destination.schema_or_default}.{table.name}",
+        "dagster/table_name": f"{schema}.{table.target_name}",
         "replication/load_id": str(entry.load_id),
         "replication/mode": entry.mode,
         "replication/strategy": entry.strategy,
@@ -39,11 +39,11 @@ def load_metadata(result: LoadResult, config: ReplicationConfig) -> dict[str, An
         metadata["dagster/column_schema"] = TableSchema(
             columns=[
                 TableColumn(
-                    field.name,
-                    postgres_type(field),
-                    constraints=TableColumnConstraints(nullable=field.name not in table.primary_key),
+                    landing.name,
+                    landing.type,
+                    constraints=TableColumnConstraints(nullable=landing.name not in table.key_columns),
                 )
-                for field in result.schema
+                for landing in destination_of(config).land(result.schema)
             ]
         )
     return metadata

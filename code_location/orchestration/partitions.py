@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime, time
+from typing import TypeGuard
 
 from dagster import AssetExecutionContext, DailyPartitionsDefinition, PartitionsDefinition
 
-from code_location.replication import Table, Window, window_of
-from code_location.replication.errors import PlanError
+from code_location.replication import ReplicationConfig, Table, Window, window_of
+from code_location.replication.config import Partition, TimePartition
+from code_location.replication.errors import PlanError, Problem
 
 
 def partitions_def_of(table: Table) -> PartitionsDefinition | None:
@@ -15,11 +16,27 @@ def partitions_def_of(table: Table) -> PartitionsDefinition | None:
     partition = table.partition
     if partition is None:
         return None
+    if not _is_offered(partition):
+        raise NotImplementedError(f"partition by {partition.by} isn't offered in Dagster yet")
     return DailyPartitionsDefinition(
-        start_date=datetime.combine(partition.start, time()),
-        end_date=datetime.combine(partition.end, time()) if partition.end else None,
-        timezone=partition.timezone,
+        start_date=partition.start, end_date=partition.end, timezone=partition.timezone
     )
+
+
+def not_offered(config: ReplicationConfig) -> list[Problem]:
+    """A problem for each table whose partitions the engine knows and Dagster's side doesn't."""
+    return [
+        config.problem(
+            ("tables", i, "partition", "by"),
+            f"partition by {table.partition.by} isn't offered in Dagster yet: take day, or use `replicate run`",
+        )
+        for i, table in enumerate(config.tables)
+        if table.partition and not _is_offered(table.partition)
+    ]
+
+
+def _is_offered(partition: Partition) -> TypeGuard[TimePartition]:
+    return isinstance(partition, TimePartition) and partition.by == "day"
 
 
 def windows_of(context: AssetExecutionContext, table: Table) -> list[Window | None]:

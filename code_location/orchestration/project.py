@@ -6,7 +6,8 @@ from functools import cached_property
 from pathlib import Path
 
 from code_location.deployment import Deployment
-from code_location.replication import ReplicationConfig, Table, load_config
+from code_location.orchestration.partitions import not_offered
+from code_location.replication import ConfigError, ReplicationConfig, Table, load_config
 
 
 class ReplicationProject:
@@ -29,8 +30,9 @@ class ReplicationProject:
         Raises ConfigError with every problem of the file, each with its line.
         """
         config = load_config(self.path)
-        base = config.connections.destination.schema_or_default
-        return config.with_destination_schema(self.deployment.destination_schema(base))
+        if problems := not_offered(config):
+            raise ConfigError(problems)
+        return config.with_destination_schemas(self.deployment.destination_schema)
 
     def tables(self, select: list[str] | None = None, exclude: list[str] | None = None) -> list[Table]:
         """The tables in the file's order, or those named by `select`, less those named by `exclude`.

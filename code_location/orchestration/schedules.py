@@ -18,12 +18,10 @@ from dagster import (
     define_asset_job,
     partition_loading_context,
 )
-from dagster._utils.schedules import is_valid_cron_schedule
 
 from code_location.orchestration.partitions import partitions_def_of
 from code_location.orchestration.project import ReplicationProject
 from code_location.orchestration.translator import ReplicationTableData, ReplicationTranslator
-from code_location.replication import ConfigError, Table
 
 
 @dataclass(frozen=True)
@@ -38,13 +36,12 @@ def build_schedules(
     """One schedule, with a job of its own, for each cron expression of the file.
 
     A partitioned table's run gets the last partition that was complete at the scheduled time.
-    Raises ConfigError at the line of a cron expression that isn't one.
     """
     translator = translator or ReplicationTranslator()
     groups: dict[_Group, list[AssetKey]] = {}
     for table in project.tables():
-        if table.schedule:
-            _check_cron(project, table)
+        # with `automation: on_cron` the schedule is a condition of the asset
+        if table.schedule and table.automation != "on_cron":
             key = translator.get_asset_spec(ReplicationTableData(table, project)).key
             groups.setdefault(_Group(table.schedule, partitions_def_of(table)), []).append(key)
     names: dict[str, int] = {}
@@ -84,16 +81,6 @@ def _schedule(
         if project.deployment.automation_runs
         else DefaultScheduleStatus.STOPPED,
     )
-
-
-def _check_cron(project: ReplicationProject, table: Table) -> None:
-    if not is_valid_cron_schedule(table.schedule or ""):
-        config = project.config
-        location = ("tables", config.tables.index(table), "schedule")
-        message = (
-            f"'{table.schedule}' is not a cron expression (minute hour day month weekday, such as 0 2 * * *)"
-        )
-        raise ConfigError([config.problem(location, message)])
 
 
 def _name(group: _Group) -> str:

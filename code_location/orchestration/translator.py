@@ -7,12 +7,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dagster import AssetKey, AssetSpec
+from dagster import AssetCheckKey, AssetKey, AssetSpec, AutomationCondition, FreshnessPolicy
 from dagster._core.definitions.utils import DISALLOWED_NAMES
 
 from code_location.orchestration.partitions import partitions_def_of
 from code_location.orchestration.project import ReplicationProject
 from code_location.replication import ConfigError, Table
+from code_location.replication.config import TimePartition
 
 
 @dataclass(frozen=True)
@@ -31,19 +32,27 @@ class ReplicationTranslator:
 
     def get_asset_spec(self, data: ReplicationTableData) -> AssetSpec:
         """The asset that a table is replicated to."""
-        table, config = data.table, data.project.config
+        table, config, meta = data.table, data.project.config, data.table.meta
         destination = config.connections.destination
+        schema = table.target_schema(destination.schema_or_default)
         name = _plain(table.name)
+        default_key = [f"{name}_" if name in DISALLOWED_NAMES else name]
         return AssetSpec(
-            key=AssetKey([f"{name}_" if name in DISALLOWED_NAMES else name]),
-            deps=[self.get_source_asset_spec(data).key],
-            group_name="replication",
-            kinds={destination.type, "table"},
-            description=f"Table {table.name}, replicated from {config.connections.source.type} "
-            f"({_how(table)}) into schema {destination.schema_or_default}.",
-            metadata={"dagster/table_name": f"{destination.schema_or_default}.{table.name}"},
+            key=AssetKey([part for text in meta.asset_key for part in text.split("/")] or default_key),
+            deps=[self.get_source_asset_spec(data).key, *map(AssetKey.from_user_string, meta.deps)],
+            group_name=meta.group or "replication",
+            owners=meta.owners,
+            tags=dict(meta.tags),
+            kinds={destination.type, "table", *meta.kinds},
+            description=meta.description
+            or f"Table {table.name}, replicated from {config.connections.source.type} "
+            f"({_how(table)}) into schema {schema}.",
+            metadata={"dagster/table_name": f"{schema}.{table.target_name}"},
             code_version=_code_version(table),
             partitions_def=partitions_def_of(table),
+            freshness_policy=_freshness(table),
+            # like schedules and the sensor, automation begins in production
+            automation_condition=_automation(table) if data.project.deployment.automation_runs else None,
         )
 
     def get_source_asset_spec(self, data: ReplicationTableData) -> AssetSpec:
@@ -87,17 +96,46 @@ def _plain(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.-]", "_", name)
 
 
+# when and how a table is copied, and what is said about it, changes none of its rows
+_NOT_ABOUT_ROWS = {"schedule", "sensor", "freshness", "automation", "verify", "chunk_rows", "meta"}
+
+
 def _code_version(table: Table) -> str:
-    """Changes with what the table's own entry says about its rows; when they are copied changes no row."""
-    rows = table.model_dump_json(exclude={"schedule", "sensor"})
+    """Changes with what the table's own entry says about its rows."""
+    rows = table.model_dump_json(exclude=_NOT_ABOUT_ROWS)
     return hashlib.sha256(rows.encode()).hexdigest()[:12]
+
+
+def _freshness(table: Table) -> FreshnessPolicy | None:
+    if table.freshness is None:
+        return None
+    return FreshnessPolicy.time_window(fail_window=table.freshness.within, warn_window=table.freshness.warn)
+
+
+def _automation(table: Table) -> AutomationCondition[AssetKey | AssetCheckKey] | None:
+    match table.automation:
+        case "eager":
+            return AutomationCondition.eager()
+        case "on_missing":
+            return AutomationCondition.on_missing()
+        case "on_cron":
+            assert table.schedule  # checked with the file
+            timezone = table.partition.timezone if isinstance(table.partition, TimePartition) else "UTC"
+            return AutomationCondition.on_cron(table.schedule, timezone)
+        case _:
+            return None
 
 
 def _how(table: Table) -> str:
     if table.partition:
         return "a window a day"
-    if table.mode == "merge":
-        return f"merged by {', '.join(table.primary_key)}" + (
-            f", new since the last {table.cursor}" if table.cursor else ""
-        )
-    return "in full"
+    since = f", new since the last {table.cursor}" if table.cursor else ""
+    match table.mode:
+        case "merge":
+            return f"merged by {', '.join(table.primary_key)}{since}"
+        case "append":
+            return f"appended{since}"
+        case "history":
+            return f"every version by {', '.join(table.primary_key)}{since}"
+        case _:
+            return "in full"

@@ -263,7 +263,9 @@ def test_a_broken_file_shows_where_and_a_mended_one_loads(service):
     path.write_text(good.replace("mode: merge", "mode: murge"))
     try:
         entry = ask(service.dagster, RELOAD, {}, "WorkspaceLocationEntry")
-        assert f"{path}:7:36: 'mode' must be 'full_refresh' or 'merge'" in load_error(entry)
+        assert f"{path}:7:36: 'mode' must be 'full_refresh', 'append', 'merge' or 'history'" in load_error(
+            entry
+        )
     finally:
         path.write_text(good)
     entry = ask(service.dagster, RELOAD, {}, "WorkspaceLocationEntry")

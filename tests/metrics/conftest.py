@@ -37,7 +37,7 @@ class Ledger:
     def __init__(self, dsn: str, schema: str = "target") -> None:
         self.dsn, self.schema = dsn, schema
         with PostgresDestination(dsn, schema).session() as session:
-            EngineLedger(session, schema).ensure()
+            EngineLedger(session).ensure()
 
     def execute(self, statement: str, values: dict[str, Any] | None = None) -> None:
         with psycopg.connect(self.dsn, autocommit=True) as connection:

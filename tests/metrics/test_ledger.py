@@ -12,6 +12,9 @@ from code_location.metrics import ledger as ledger_module
 from code_location.metrics.exporter import Reading, SourceError
 from code_location.metrics.ledger import Destination, LedgerSource
 from code_location.replication import ledger as replication_ledger
+from code_location.replication.connectors.postgres.destination import PostgresDestination
+from code_location.replication.ledger_schema import TOTALS
+from code_location.replication.pruning import prune
 from deploy.local.process import free_port
 from tests.metrics.conftest import Ledger, values
 
@@ -61,6 +64,30 @@ def test_figures_are_sums_over_the_ledger(ledger: Ledger) -> None:
     ]
 
 
+def test_what_was_pruned_is_still_counted(ledger: Ledger) -> None:
+    for day in range(10):
+        ledger.add("users", read=3, bytes=5, seconds=2, committed_at=1000 + day)
+    ledger.add("users", mode="merge", read=1, committed_at=5000)
+    ledger.add("users", mode="state", committed_at=6000)  # a watermark that a person set
+    before = read(source(ledger.dsn))
+    assert not before[1]
+    assert values(before[0], "replication_loads_total")["warehouse", "target", "users", "full_refresh"] == 10
+    assert ("warehouse", "target", "users", "state") not in values(before[0], "replication_loads_total")
+    assert (
+        values(before[0], "replication_last_commit_timestamp_seconds")["warehouse", "target", "users"] == 5000
+    )
+    with PostgresDestination(ledger.dsn, ledger.schema).session() as session:
+        assert prune(session, keep_last=1) == 10
+    assert read(source(ledger.dsn)) == before
+
+
+def test_a_ledger_without_totals_is_read_as_it_is(ledger: Ledger) -> None:
+    ledger.add("users", read=3)
+    before = read(source(ledger.dsn))
+    ledger.execute("DROP TABLE {schema}._replication_totals")
+    assert read(source(ledger.dsn)) == before
+
+
 def test_a_clock_that_is_ahead_makes_no_counter_fall(ledger: Ledger) -> None:
     ledger.add("users", seconds=3)
     ledger.add("users", seconds=-2)
@@ -70,6 +97,7 @@ def test_a_clock_that_is_ahead_makes_no_counter_fall(ledger: Ledger) -> None:
 
 def test_the_table_read_is_the_one_the_engine_writes() -> None:
     assert ledger_module.LEDGER_TABLE == replication_ledger.NAME
+    assert ledger_module.TOTALS_TABLE == TOTALS
 
 
 def test_loads_committed_in_the_same_instant_are_all_counted(ledger: Ledger) -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -129,7 +130,7 @@ def test_a_broken_file_names_every_place(lab):
     with pytest.warns(UserWarning, match="Error loading"), lab.dagster() as dagster:
         [location] = dagster.locations()
     error = load_error(location)
-    assert f"{path}:7:36: 'mode' must be 'full_refresh' or 'merge'" in error
+    assert f"{path}:7:36: 'mode' must be 'full_refresh', 'append', 'merge' or 'history'" in error
     assert f"{path}:8:22: unknown option 'primary_ky'; did you mean 'primary_key'?" in error
 
 
@@ -139,6 +140,59 @@ def test_a_bad_cron_names_its_line(site, cron):
     with pytest.raises(ConfigError) as failure:
         _ = site.defs
     assert f"{path}:8:39: '{cron}' is not a cron expression" in str(failure.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("hour", "column: happened_at, start: 2024-03-01"),
+        ("week", "column: happened_at, start: 2024-03-03"),
+        ("month", "column: happened_at, start: 2024-03-01"),
+        ("value", "column: id, values: [1]"),
+        ("range", "column: id, size: 10"),
+    ],
+)
+def test_partitions_that_only_the_engine_knows(site, kind, options):
+    path = site.yaml(f"tables:\n  - {{name: activity, partition: {{by: {kind}, {options}}}}}\n")
+    with pytest.raises(
+        ConfigError, match=rf"{path}:\d+:34: partition by {kind} isn't offered in Dagster yet: take day"
+    ):
+        _ = site.defs
+
+
+OPTIONS = """
+tables:
+  - name: users
+    freshness: {within: 36h, warn: 12h}
+    automation: eager
+    target: {schema: crm, name: people}
+    meta:
+      {asset_key: crm/people, group: crm, owners: team:data, tags: {tier: gold}, kinds: pii, deps: [crm/regions],
+       description: Everybody.}
+  - {name: products, automation: on_cron, schedule: "0 2 * * *"}
+"""
+
+
+@pytest.mark.parametrize("kind", ["branch", "production"])
+def test_what_the_yaml_says_of_assets(site, kind):
+    project = ReplicationProject(site.yaml(OPTIONS), Deployment(DeploymentKind(kind), "one"))
+    defs = build_replication_defs(project)
+    defs.get_repository_def()
+    specs = {spec.key.to_user_string(): spec for spec in defs.resolve_all_asset_specs()}
+    people, products = specs["crm/people"], specs["products"]
+    assert (people.group_name, people.owners, people.tags["tier"]) == ("crm", ["team:data"], "gold")
+    assert people.kinds == {"postgres", "table", "pii"}
+    assert people.description == "Everybody."
+    assert {dep.asset_key.to_user_string() for dep in people.deps} == {"source/users", "crm/regions"}
+    assert people.freshness_policy == dg.FreshnessPolicy.time_window(
+        fail_window=timedelta(hours=36), warn_window=timedelta(hours=12)
+    )
+    schema = "crm" if kind == "production" else "crm__one"
+    assert people.metadata["dagster/table_name"] == f"{schema}.people"
+    conditions = [people.automation_condition, products.automation_condition]
+    expected = [dg.AutomationCondition.eager(), dg.AutomationCondition.on_cron("0 2 * * *")]
+    assert conditions == (expected if kind == "production" else [None, None])
+    assert not list(defs.schedules or [])
 
 
 SECRETS = ("hunter2-literal", "hunter2-variable")
