@@ -35,7 +35,7 @@ test: $(INSTALLED) ## the tests, with a Postgres of their own (two at a time)
 	@$(BIN)/pytest -n 2 --dist loadfile
 
 test-crash: $(INSTALLED) ## kill processes and servers at every point of the commit protocol (minutes)
-	@$(BIN)/pytest -m crash
+	@$(BIN)/pytest -m crash -n 2 --dist loadfile
 
 test-servers: $(INSTALLED) ## Postgres with TLS, as a hot standby, in other versions
 	@$(BIN)/pytest -m servers

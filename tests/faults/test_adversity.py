@@ -14,7 +14,6 @@ import duckdb
 import pytest
 
 from code_location.replication import Phase, Progress
-from code_location.replication.connectors.postgres import swap
 from code_location.replication.errors import (
     ConnectionFailed,
     LoadError,

@@ -11,7 +11,7 @@ import pytest
 
 from code_location.replication import LoadResult, Phase, Progress
 from code_location.replication.transfer import RetryPolicy
-from tests.replication.harness import Background, Lab, Stopwatch
+from tests.replication.harness import Background, Held, Lab, Stopwatch, eventually
 
 ROOT = Path(__file__).parents[2]
 DAYS = {"by": "day", "column": "happened", "start": "2024-03-01"}
@@ -33,37 +33,8 @@ def events(lab: Lab) -> Lab:
     return lab
 
 
-class Held:
-    """Reports like any load, but stops at a phase until it is let go."""
-
-    def __init__(self, phase: Phase) -> None:
-        self._phase = phase
-        self._release = threading.Event()
-        self.reached = threading.Event()
-
-    def __call__(self, progress: Progress) -> None:
-        if progress.phase is self._phase:
-            self.reached.set()
-            assert self._release.wait(30)
-
-    def wait(self) -> None:
-        assert self.reached.wait(30)
-
-    def let_go(self) -> None:
-        self._release.set()
-
-
 def waiting(watch: Stopwatch, phase: Phase) -> Callable[[], bool]:
     return lambda: phase in watch.phases
-
-
-def eventually(condition: Callable[[], bool]) -> None:
-    tick = threading.Event()
-    for _ in range(3000):
-        if condition():
-            return
-        tick.wait(0.01)
-    raise AssertionError("it never came to that")
 
 
 @pytest.mark.parametrize("mode", MODES)
