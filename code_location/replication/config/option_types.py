@@ -77,7 +77,8 @@ def _duration(value: Any) -> timedelta:
 
 def _lag(value: Any) -> timedelta | int | Decimal:
     # a number that YAML reads as binary is meant as it is written
-    number = Decimal(str(value)) if isinstance(value, int | float | Decimal) and value is not True else None
+    is_number = isinstance(value, int | float | Decimal) and not isinstance(value, bool)
+    number = Decimal(str(value)) if is_number else None
     if number is None:
         try:
             return _duration(value)
