@@ -9,6 +9,7 @@ from uuid import UUID
 
 from code_location.replication import ledger_schema
 from code_location.replication.connectors.base import Destination, DestinationSession
+from code_location.replication.errors import ReplicationError
 
 Outcome = Literal["failed", "retried", "cancelled"]
 
@@ -29,7 +30,7 @@ class Attempt:
 
 
 def record(destination: Destination, attempt: Attempt) -> bool:
-    """Writes an attempt down, if the destination lets us; gives whether it did. Never raises.
+    """Writes an attempt down, if the destination lets us; gives whether it did. Raises no ReplicationError.
 
     It comes after an error that matters more. Not worth a try when the destination couldn't be reached just now.
     """
@@ -38,7 +39,7 @@ def record(destination: Destination, attempt: Attempt) -> bool:
             ledger_schema.ensure(session)
             write(session, attempt)
             session.commit()
-    except Exception:  # the error that brought us here is the one to raise
+    except ReplicationError:  # the error that brought us here is the one to raise
         return False
     return True
 

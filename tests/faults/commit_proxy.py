@@ -10,11 +10,11 @@ import socket
 import struct
 import threading
 from collections.abc import Callable
-from typing import Self
-from urllib.parse import urlsplit
+
+from tests.faults.proxy import Proxy, shut
 
 
-class CommitProxy:
+class CommitProxy(Proxy):
     """Listens on a port of its own. At the first COMMIT after a ledger row was written it calls `at_commit`.
 
     dsn: of the server behind.
@@ -24,43 +24,22 @@ class CommitProxy:
     """
 
     def __init__(self, dsn: str, *, forward: bool, at_commit: Callable[[], None] = lambda: None) -> None:
-        self._url = urlsplit(dsn)
+        super().__init__(dsn)
         self._forward = forward
         self._at_commit = at_commit
-        self._listener = socket.create_server(("127.0.0.1", 0))
         self.cut = threading.Event()  # set once the connection was cut; later ones pass through
 
-    @property
-    def dsn(self) -> str:
-        port = self._listener.getsockname()[1]
-        credentials = self._url.netloc.rpartition("@")[0]
-        return self._url._replace(netloc=f"{credentials}@127.0.0.1:{port}", query="sslmode=disable").geturl()
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._accept, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        _shut(self._listener, socket.SHUT_RDWR)  # or the accept that waits would take one more
-        self._listener.close()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = self._listener.accept()
-                server = socket.create_connection((self._url.hostname, self._url.port))
-                for end in (client, server):  # a message forwarded alone would wait 40 ms for the one before
-                    end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                mute = threading.Event()
-                threading.Thread(target=self._answers, args=(server, client, mute), daemon=True).start()
-                threading.Thread(target=self._queries, args=(client, server, mute), daemon=True).start()
+    def serve(self, client: socket.socket, server: socket.socket) -> None:
+        mute = threading.Event()
+        threading.Thread(target=self._answers, args=(server, client, mute), daemon=True).start()
+        threading.Thread(target=self._queries, args=(client, server, mute), daemon=True).start()
 
     def _answers(self, server: socket.socket, client: socket.socket, mute: threading.Event) -> None:
         with contextlib.suppress(OSError):
             while data := server.recv(65536):
                 if not mute.is_set():
                     client.sendall(data)
-        _shut(client, socket.SHUT_RDWR)
+        shut(client, socket.SHUT_RDWR)
 
     def _queries(self, client: socket.socket, server: socket.socket, mute: threading.Event) -> None:
         with contextlib.suppress(OSError, struct.error), client.makefile("rb") as stream:
@@ -86,10 +65,5 @@ class CommitProxy:
                     self.cut.set()
                     break
         # the server reads what was forwarded, then the end
-        _shut(server, socket.SHUT_WR)
-        _shut(client, socket.SHUT_RDWR)
-
-
-def _shut(connection: socket.socket, how: int) -> None:
-    with contextlib.suppress(OSError):  # the other side was first
-        connection.shutdown(how)
+        shut(server, socket.SHUT_WR)
+        shut(client, socket.SHUT_RDWR)
