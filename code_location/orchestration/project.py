@@ -17,10 +17,12 @@ class ReplicationProject:
         path: The replication.yaml.
         deployment: Where the code runs; read from the environment by default. A branch deployment
             writes to a schema of its own.
+        name: Sets the names of jobs, schedules, sensors and ops apart where several projects share a location.
     """
 
-    def __init__(self, path: str | Path, deployment: Deployment | None = None) -> None:
+    def __init__(self, path: str | Path, deployment: Deployment | None = None, *, name: str = "") -> None:
         self.path = Path(path)
+        self.name = name
         self.deployment = deployment or Deployment.from_environment()
 
     @cached_property
@@ -43,6 +45,10 @@ class ReplicationProject:
         chosen = {self.config.table(name).name for name in names}
         chosen -= {self.config.table(name).name for name in exclude or []}
         return [table for table in self.config.tables if table.name in chosen]
+
+    def prefixed(self, name: str) -> str:
+        """A name in Dagster's definitions, with the project's own before it if it has one."""
+        return f"{self.name}_{name}" if self.name else name
 
     def __repr__(self) -> str:
         return f"ReplicationProject({str(self.path)!r})"
