@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
-from dagster import AssetsDefinition, AssetSpec, BackfillPolicy, multi_asset
-
-from code_location.orchestration.partitions import partitions_def_of
-from code_location.orchestration.project import ReplicationProject
-from code_location.orchestration.translator import (
-    ReplicationTableData,
-    ReplicationTranslator,
-    specs_by_table,
+from dagster import (
+    AssetKey,
+    AssetsDefinition,
+    AssetSpec,
+    BackfillPolicy,
+    MetadataValue,
+    PartitionsDefinition,
+    multi_asset,
 )
-from code_location.replication import ConfigError
+
+from code_location.orchestration.given_partitions import misfit
+from code_location.orchestration.project import ReplicationProject
+from code_location.orchestration.table_data import ReplicationTableData
+from code_location.orchestration.translator import ReplicationTranslator, source_spec_of, specs_by_table
+from code_location.replication import ConfigError, Table
 
 # where the resource finds, on an asset, what it is to replicate
 PROJECT_KEY = "replication/project"
 TABLE_KEY = "replication/table"
+# the asset that its columns come from
+SOURCE_KEY = "replication/source"
+
+T = TypeVar("T")
 
 
 def replication_assets(
@@ -27,11 +36,12 @@ def replication_assets(
     name: str | None = None,
     group_name: str | None = None,
     translator: ReplicationTranslator | None = None,
+    partitions_def: PartitionsDefinition | None = None,
     backfill_policy: BackfillPolicy | None = None,
     pool: str | None = None,
     op_tags: Mapping[str, Any] | None = None,
-    select: Sequence[str] | None = None,
-    exclude: Sequence[str] | None = None,
+    select: str | Sequence[str] | None = None,
+    exclude: str | Sequence[str] | None = None,
 ) -> Callable[[Callable[..., Any]], AssetsDefinition]:
     """Makes an asset of every table; the decorated function yields from `ReplicationResource.replicate`.
 
@@ -44,35 +54,44 @@ def replication_assets(
         name: The name of the op; derived from the function by default.
         group_name: The group of all these assets, instead of the translator's.
         translator: Makes the asset specs; a `ReplicationTranslator` by default.
-        backfill_policy: For partitioned tables; one run for a whole range by default.
-        pool, op_tags: As for Dagster's `multi_asset`.
-        select, exclude: Names of tables to take or leave out.
+        partitions_def: Where the tables have different partitions, those that have these are taken. Otherwise
+            it takes the place of what the file says, to begin later for example; its partitions have to be windows
+            of the tables.
+        backfill_policy: For partitioned tables; the translator's by default, which is one run for a whole range.
+        pool, op_tags: As for Dagster's `multi_asset`; the translator's by default.
+        select, exclude: Names of tables to take or leave out, with `*` and `?` as wildcards.
 
-    Raises ConfigError when the tables don't agree on partitions (one op can't serve two kinds: use
-    `select`, or `build_replication_defs`, which splits them), or when two would be the same asset.
+    Raises ConfigError when no table is left, when the tables don't agree on partitions, backfill policy, pool or op
+    tags (one op can't serve two kinds: use `select`, or `build_replication_defs`, which splits them), when
+    `partitions_def` doesn't fit, or when two tables would be the same asset.
     """
-    translator = translator or ReplicationTranslator()
-    tables = project.tables(
-        list(select) if select is not None else None, list(exclude) if exclude is not None else None
-    )
-    for table in tables:
-        if partitions_def_of(table) != partitions_def_of(tables[0]):
-            config = project.config
-            location = ("tables", config.tables.index(table))
-            message = (
-                f"tables '{tables[0].name}' and '{table.name}' have different partitions and can't share one "
-                "@replication_assets: give each its own with select=, or use build_replication_defs"
-            )
-            raise ConfigError([config.problem(location, message)])
-    partitioned = bool(tables) and tables[0].partition is not None
+    translator = ReplicationTranslator() if translator is None else translator
+    if not isinstance(translator, ReplicationTranslator):
+        raise TypeError(f"translator= takes an instance of ReplicationTranslator, not {translator!r}")
+    tables = project.tables(select, exclude)
+    specs = specs_by_table(project, translator, tables)
+    if partitions_def is not None:
+        specs = _with_partitions(project, specs, partitions_def)
+        tables = [table for table in tables if table.name in specs]
+    if not tables:
+        message = "no table is left for @replication_assets: look at select=, exclude= and partitions_def="
+        raise ConfigError([project.config.problem(("tables",), message)])
+
+    data = [ReplicationTableData(table, project) for table in tables]
+    partitions = _common(data, "partitions", [specs[table.name].partitions_def for table in tables])
+    if backfill_policy is None:
+        backfill_policy = _common(
+            data, "backfill policies", [translator.get_backfill_policy(d) for d in data]
+        )
+    if pool is None:
+        pool = _common(data, "pools", [translator.get_pool(d) for d in data])
+    if op_tags is None:
+        op_tags = _common(data, "op tags", [translator.get_op_tags(d) for d in data])
     return multi_asset(
         name=name,
-        specs=[
-            _for_the_resource(spec, project, table, group_name)
-            for table, spec in specs_by_table(project, translator, tables).items()
-        ],
+        specs=[_for_the_resource(specs[d.table.name], d, translator, group_name) for d in data],
         can_subset=True,
-        backfill_policy=(backfill_policy or BackfillPolicy.single_run()) if partitioned else None,
+        backfill_policy=backfill_policy if partitions else None,
         pool=pool,
         op_tags=op_tags,
     )
@@ -81,15 +100,70 @@ def replication_assets(
 def source_assets(
     project: ReplicationProject, translator: ReplicationTranslator | None = None
 ) -> list[AssetSpec]:
-    """The external assets that the tables of a project are replicated from."""
+    """The external assets that the tables of a project are replicated from.
+
+    Without those that are made elsewhere: by `meta.source_asset`, or because this very project replicates them.
+    """
     translator = translator or ReplicationTranslator()
-    return [
-        translator.get_source_asset_spec(ReplicationTableData(table, project)) for table in project.tables()
-    ]
+    tables = project.tables()
+    made = {spec.key for spec in specs_by_table(project, translator, tables).values()}
+    sources: dict[AssetKey, AssetSpec] = {}
+    for table in tables:
+        if not table.meta.source_asset:
+            spec = source_spec_of(ReplicationTableData(table, project), translator)
+            sources.setdefault(spec.key, spec)
+    return [spec for key, spec in sources.items() if key not in made]
+
+
+def table_of(assets_def: AssetsDefinition, key: AssetKey) -> ReplicationTableData:
+    """The table that an asset of `@replication_assets` stands for. Raises KeyError for any other asset."""
+    metadata = assets_def.metadata_by_key[key]
+    project: ReplicationProject = metadata[PROJECT_KEY]
+    return ReplicationTableData(project.config.table(metadata[TABLE_KEY]), project)
+
+
+def source_key_of(assets_def: AssetsDefinition, key: AssetKey) -> AssetKey:
+    """The asset that the table behind an asset of `@replication_assets` is in its source. Raises KeyError likewise."""
+    source: AssetKey = assets_def.metadata_by_key[key][SOURCE_KEY].asset_key
+    return source
+
+
+def _with_partitions(
+    project: ReplicationProject, specs: dict[str, AssetSpec], partitions_def: PartitionsDefinition
+) -> dict[str, AssetSpec]:
+    chosen = {name: spec for name, spec in specs.items() if spec.partitions_def == partitions_def}
+    if chosen:
+        return chosen
+    for name in specs:
+        table = project.config.table(name)
+        if why := misfit(partitions_def, table):
+            message = f"partitions_def= doesn't fit table '{name}': {why}"
+            raise ConfigError([project.config.problem_of(table, "partition", message)])
+    return {name: spec.replace_attributes(partitions_def=partitions_def) for name, spec in specs.items()}
+
+
+def _common(data: Sequence[ReplicationTableData], what: str, values: Sequence[T]) -> T:
+    """The value that all tables share. Raises ConfigError at the first that has another."""
+    for one, value in zip(data, values, strict=True):
+        if value != values[0]:
+            first: Table = data[0].table
+            message = (
+                f"tables '{first.name}' and '{one.table.name}' have different {what} and can't share one "
+                "@replication_assets: give each its own with select=, or use build_replication_defs"
+            )
+            raise ConfigError([one.config.problem_of(one.table, "name", message)])
+    return values[0]
 
 
 def _for_the_resource(
-    spec: AssetSpec, project: ReplicationProject, table: str, group_name: str | None
+    spec: AssetSpec, data: ReplicationTableData, translator: ReplicationTranslator, group_name: str | None
 ) -> AssetSpec:
-    spec = spec.merge_attributes(metadata={PROJECT_KEY: project, TABLE_KEY: table})
+    source = source_spec_of(data, translator).key
+    spec = spec.merge_attributes(
+        metadata={
+            PROJECT_KEY: data.project,
+            TABLE_KEY: data.table.name,
+            SOURCE_KEY: MetadataValue.asset(source),
+        }
+    )
     return spec.replace_attributes(group_name=group_name) if group_name else spec

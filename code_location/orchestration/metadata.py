@@ -1,22 +1,103 @@
-"""What a materialization says about the load behind it."""
+"""What an asset and a materialization say about the table: Dagster's standard keys, and ours under `replication/`."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from dagster import MetadataValue, TableColumn, TableColumnConstraints, TableSchema
+from dagster import (
+    AssetKey,
+    CodeReferencesMetadataValue,
+    LocalFileCodeReference,
+    MetadataValue,
+    TableColumn,
+    TableColumnConstraints,
+    TableSchema,
+)
+from dagster_shared.utils.warnings import disable_dagster_warnings
 
-from code_location.replication import LoadResult, ReplicationConfig
+from code_location.orchestration.lineage import column_lineage
+from code_location.orchestration.table_data import ReplicationTableData
+from code_location.replication import ConfigError, LoadResult, ReplicationConfig, Table
+from code_location.replication.config import Role
+from code_location.replication.config.catalog import CatalogTable
 from code_location.replication.connectors import destination_of
+from code_location.replication.connectors.base import Destination
+from code_location.replication.connectors.selection import Selected, select_columns
+from code_location.replication.errors import PlanError
+from code_location.replication.plan import own_columns
+from code_location.replication.systems import SYSTEMS
+from code_location.replication.types import source_column
+
+# ---------------------------------------------------------------- of definitions
 
 
-def load_metadata(result: LoadResult, config: ReplicationConfig) -> dict[str, Any]:
-    """Dagster's standard keys, and the figures of the ledger's row under `replication/`."""
+def table_metadata(data: ReplicationTableData, source: AssetKey) -> dict[str, Any]:
+    """What is known of a replicated table before it is loaded. Reads no variable of a connection string."""
+    table, config = data.table, data.config
+    metadata = _address(config, "destination", *_target(table, config))
+    if known := _in_catalog(data):
+        columns = _copied(table, known)
+        types = {column.name: column for column in known.columns}
+        metadata["dagster/column_schema"] = TableSchema(
+            columns=[
+                _column(
+                    table,
+                    column.name,
+                    column.cast or types[column.source].type,
+                    types[column.source].nullable,
+                    "as it is in the source, until the table is loaded",
+                )
+                for column in columns
+            ]
+        )
+        metadata["dagster/column_lineage"] = column_lineage(
+            {column.name: column.source for column in columns}, source
+        )
+    return metadata | code_reference(data)
+
+
+def source_metadata(data: ReplicationTableData) -> dict[str, Any]:
+    """What is known of a table in the source."""
+    connection = data.source
+    metadata = _address(data.config, "source", connection.schema_or_default, data.table.name)
+    if known := _in_catalog(data):
+        metadata["dagster/column_schema"] = TableSchema(
+            columns=[
+                TableColumn(
+                    column.name,
+                    column.type,
+                    constraints=TableColumnConstraints(
+                        nullable=column.nullable, unique=known.primary_key == (column.name,)
+                    ),
+                )
+                for column in known.columns
+            ]
+        )
+    return metadata
+
+
+def code_reference(data: ReplicationTableData) -> dict[str, Any]:
+    """Where the table's entry stands. `link_code_references_to_git` makes a link to the repository of it."""
+    path = str(data.config.path.absolute())
+    # they are in beta, and mean no harm to anybody if they go
+    with disable_dagster_warnings():
+        reference = LocalFileCodeReference(file_path=path, line_number=data.line, label=data.config.path.name)
+        return {"dagster/code_references": CodeReferencesMetadataValue(code_references=[reference])}
+
+
+# ---------------------------------------------------------------- of materializations
+
+
+def load_metadata(
+    result: LoadResult, config: ReplicationConfig, source: AssetKey | None = None
+) -> dict[str, Any]:
+    """Dagster's standard keys, and the figures of the ledger's row under `replication/`.
+
+    `source` is the asset that the table's columns come from.
+    """
     entry, table = result.entry, result.request.table
-    schema = table.target_schema(config.connections.destination.schema_or_default)
-    rows = entry.figures["destination_rows"]
     metadata: dict[str, Any] = {
-        "dagster/table_name": f"{schema}.{table.target_name}",
+        **_address(config, "destination", *_target(table, config), resolved=True),
         "replication/load_id": str(entry.load_id),
         "replication/mode": entry.mode,
         "replication/strategy": entry.strategy,
@@ -29,21 +110,92 @@ def load_metadata(result: LoadResult, config: ReplicationConfig) -> dict[str, An
         "replication/committed_at": MetadataValue.timestamp(entry.committed_at),
     }
     if entry.window_key is not None:
-        metadata["dagster/partition_row_count"] = rows
-    elif entry.strategy != "upsert":
-        # an upsert counts the rows that it touched, not the table's
+        metadata["dagster/partition_row_count"] = entry.figures["destination_rows"]
+    elif (rows := entry.figures.get("table_rows")) is not None:
         metadata["dagster/row_count"] = rows
     if entry.watermark_after is not None:
         metadata["replication/watermark"] = entry.watermark_after
-    if result.schema is not None:
+    if result.schema is not None and (destination := _destination(config)):
+        landings = destination.land(result.schema)
         metadata["dagster/column_schema"] = TableSchema(
             columns=[
-                TableColumn(
-                    landing.name,
-                    landing.type,
-                    constraints=TableColumnConstraints(nullable=landing.name not in table.key_columns),
-                )
-                for landing in destination_of(config).land(result.schema)
+                *(
+                    _column(table, landing.name, landing.type, field.nullable)
+                    for field, landing in zip(result.schema, landings, strict=True)
+                ),
+                *(
+                    TableColumn(own.name, own.type, "added by replication")
+                    for own in destination.land(own_columns(table))
+                ),
             ]
         )
+        if source is not None:
+            columns = {
+                landing.name: source_column(field)
+                for field, landing in zip(result.schema, landings, strict=True)
+            }
+            metadata["dagster/column_lineage"] = column_lineage(columns, source)
     return metadata
+
+
+# ---------------------------------------------------------------- parts
+
+
+def _target(table: Table, config: ReplicationConfig) -> tuple[str, str]:
+    return table.target_schema(config.connections.destination.schema_or_default), table.target_name
+
+
+def _address(
+    config: ReplicationConfig, role: Role, schema: str, name: str, *, resolved: bool = False
+) -> dict[str, Any]:
+    connection = getattr(config.connections, role)
+    metadata = {
+        "dagster/table_name": f"{schema}.{name}",
+        "dagster/storage_kind": connection.type,
+    }
+    text = connection.connection
+    if resolved and (known := _resolved(config, role)):
+        text = known
+    uri = SYSTEMS[connection.type].uri(text, config.path.parent, schema, name)
+    return {**metadata, "dagster/uri": uri} if uri else metadata
+
+
+def _resolved(config: ReplicationConfig, role: Role) -> str | None:
+    """None where the variables are not ours to know: the load has run in another process, with its own."""
+    try:
+        return config.resolve(role)
+    except ConfigError:
+        return None
+
+
+def _copied(table: Table, known: CatalogTable) -> tuple[Selected, ...]:
+    """None when the catalog doesn't fit the table, which is for the run to say."""
+    try:
+        return select_columns(table, known.column_names)
+    except PlanError:
+        return ()
+
+
+def _destination(config: ReplicationConfig) -> Destination | None:
+    return destination_of(config) if _resolved(config, "destination") else None
+
+
+def _column(
+    table: Table, name: str, type_name: str, nullable: bool, description: str | None = None
+) -> TableColumn:
+    key = table.key_columns
+    return TableColumn(
+        name,
+        type_name,
+        description,
+        TableColumnConstraints(
+            nullable=nullable and name not in key,
+            # of a history a key has many rows
+            unique=key == (name,) and table.mode != "history",
+        ),
+    )
+
+
+def _in_catalog(data: ReplicationTableData) -> CatalogTable | None:
+    catalog = data.project.catalog
+    return catalog.tables.get(data.table.name) if catalog else None

@@ -2,50 +2,32 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
 from typing import Any
-from uuid import NAMESPACE_URL, UUID, uuid5
 
-from dagster import (
-    AssetExecutionContext,
-    AssetKey,
-    AssetMaterialization,
-    ConfigurableResource,
-    DagsterEventType,
-    DagsterInstance,
-    DagsterRun,
-    DataVersion,
-    Failure,
-    MaterializeResult,
-    MetadataValue,
-    Output,
-)
-from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
-from pydantic import Field
+from dagster import AssetExecutionContext, AssetKey, ConfigurableResource, Failure, InitResourceContext
+from pydantic import Field, PrivateAttr
 
-from code_location.orchestration.assets import PROJECT_KEY, TABLE_KEY
-from code_location.orchestration.metadata import load_metadata
+from code_location.orchestration.assets import table_of
+from code_location.orchestration.events import CommitEvents, Event
+from code_location.orchestration.load_ids import load_id
 from code_location.orchestration.partitions import windows_of
+from code_location.orchestration.pipes import External, for_assets, load_externally
+from code_location.orchestration.progress_log import ProgressLog
 from code_location.orchestration.project import ReplicationProject
-from code_location.replication import (
-    LoadFailure,
-    LoadRequest,
-    LoadResult,
-    LoadsFailed,
-    Phase,
-    Progress,
-    replicate,
-)
+from code_location.orchestration.resuming import origin_run_id
+from code_location.orchestration.wire import Job
+from code_location.replication import LoadFailure, LoadRequest, LoadsFailed, Progress, replicate
 from code_location.replication.runner import DEFAULT_CONCURRENCY
+from code_location.replication.runner import Event as EngineEvent
 from code_location.replication.transfer import RetryPolicy
 
-_PROGRESS_SECONDS = 5.0
-_DATA_VERSION_TAG = "dagster/data_version"
-_RESUME_TAG = "dagster/is_resume_retry"
-_ASSET_RESUME_TAG = "dagster/is_asset_resume_retry"
+__all__ = ["Event", "ReplicationResource"]
 
-Event = MaterializeResult[Any] | AssetMaterialization | Output[Any]
+# of a step with very many failures the first ones tell enough
+_FAILURES_SHOWN = 100
 
 
 class ReplicationResource(ConfigurableResource):  # type: ignore[type-arg]
@@ -54,156 +36,151 @@ class ReplicationResource(ConfigurableResource):  # type: ignore[type-arg]
     concurrency: int = Field(
         default=DEFAULT_CONCURRENCY,
         ge=1,
-        description="How many tables of one step are copied at the same time.",
+        description="How many tables of one step are copied at the same time, within the connections' limits.",
     )
     attempts: int = Field(
         default=RetryPolicy().attempts, ge=1, description="How often a load is tried when its error may pass."
     )
+    progress_seconds: float = Field(
+        default=5.0, gt=0, description="How often the run's log says how far the loads are."
+    )
+    image: str | None = Field(
+        default=None,
+        description="The image of containers, for tables with `execution: docker`; the code location's own by default.",
+    )
+    container_env: list[str] = Field(
+        default_factory=list,
+        description="Names of variables that containers get from the run's environment, beside those that "
+        "replication.yaml names and libpq's (PG...).",
+    )
+    container_kwargs: dict[str, Any] = Field(
+        default_factory=dict,
+        description="More for containers: volumes, network and the like, as docker-py's containers.create has them.",
+    )
+
+    # iterators over loads that go on
+    _running: list[Generator[EngineEvent, None, None]] = PrivateAttr(default_factory=list)
+
+    def teardown_after_execution(self, context: InitResourceContext) -> None:
+        """Stops what still goes on. A run may be cancelled while Dagster writes an event down: nobody closes our
+        iterator then, and loads would go on, and commit, until the process ends."""
+        for events in self._running:
+            events.close()
 
     def replicate(self, context: AssetExecutionContext) -> Iterator[Event]:
         """Replicates the selected tables of a `@replication_assets` step, for the run's partitions if it has any.
 
         Yields an event for every table, and for every window of a range, as it is committed. One that
         fails doesn't stop the others: at the end dagster.Failure lists all that failed. A run that was
-        resumed from failure doesn't copy again what the ledger shows as committed; it only reports it.
+        resumed from failure, or a step that is tried again, doesn't copy again what the ledger shows as committed;
+        it only reports it.
         """
-        windows: dict[AssetKey, int] = {}
-        requests: list[LoadRequest] = []
-        keys: dict[str, AssetKey] = {}
-        project: ReplicationProject | None = None
-        origin = _origin_run_id(context.instance, context.run)
-        for key in sorted(context.selected_asset_keys):
-            metadata = context.assets_def.metadata_by_key[key]
-            project = metadata[PROJECT_KEY]
-            table = project.config.table(metadata[TABLE_KEY])
-            chosen = windows_of(context, table)
-            windows[key] = len(chosen)
-            keys[table.name] = key
-            for window in chosen:
-                load_id = _load_id(origin, project, table.name, window.key if window else "")
-                requests.append(LoadRequest(table, window, load_id=load_id))
-        if project is None:
+        step = _Step.of(context)
+        if step is None:
             return
-
+        make_events = CommitEvents(context, step.project, step.loads)
         failures = []
-        told: dict[str, float] = {}
-        committed = dict.fromkeys(windows, 0)
-        events = replicate(
-            project.config,
-            requests,
-            run_id=context.run.run_id,
-            concurrency=self.concurrency,
-            retry=RetryPolicy(attempts=self.attempts),
-        )
-        for event in events:
-            if isinstance(event, Progress):
-                _log_progress(context, event, told)
-                continue
-            if isinstance(event, LoadFailure):
-                context.log.error(f"{event.request.name}: {event.error}")
-                failures.append((event.request.name, event.error))
-                continue
-            key = keys[event.request.table.name]
-            context.log.info(_summary(event))
-            committed[key] += 1
-            yield from _events(context, project, key, event, alone=windows[key] == 1)
-            if committed[key] == windows[key] > 1:
-                yield _already_materialized(context, key)
+        with (
+            closing(self._load(context, step)) as events,
+            ProgressLog(context.log, len(step.requests), self.progress_seconds) as log,
+        ):
+            self._running.append(events)
+            for event in events:
+                log.saw(event)
+                if isinstance(event, LoadFailure):
+                    failures.append((event.request.name, event.error))
+                elif not isinstance(event, Progress):
+                    yield from make_events.of(step.keys[event.request.table.name], event)
+            log.sum_up()
         if failures:
-            raise Failure(str(LoadsFailed(failures)), allow_retries=any(e.transient for _, e in failures))
+            raise Failure(
+                str(LoadsFailed(failures)),
+                metadata={name: str(error) for name, error in failures[:_FAILURES_SHOWN]},
+                allow_retries=any(error.transient for _, error in failures),
+            )
 
+    def _load(self, context: AssetExecutionContext, step: _Step) -> Generator[EngineEvent, None, None]:
+        """Each table as its `execution` says. Those in this process first, as no limit is shared with others."""
+        config = step.project.config
+        here = [request for request in step.requests if request.table.execution == "in_process"]
+        elsewhere = [request for request in step.requests if request.table.execution != "in_process"]
+        streams = []
+        if here:
+            streams.append(
+                replicate(
+                    config,
+                    here,
+                    run_id=context.run.run_id,
+                    concurrency=self.concurrency,
+                    retry=RetryPolicy(attempts=self.attempts),
+                )
+            )
+        if elsewhere:
+            streams.append(self._load_externally(context, step, elsewhere))
+        # closing an iterator closes the one that it delegates to; chain's doesn't
+        for stream in streams:
+            yield from stream
 
-def _events(
-    context: AssetExecutionContext,
-    project: ReplicationProject,
-    key: AssetKey,
-    result: LoadResult,
-    *,
-    alone: bool,
-) -> Iterator[Event]:
-    metadata = load_metadata(result, project.config)
-    version = str(result.entry.load_id)
-    if alone:
-        yield MaterializeResult(asset_key=key, metadata=metadata, data_version=DataVersion(version))
-    else:
-        # a step has one result an asset, but a window is materialized when it is committed
-        yield AssetMaterialization(
-            asset_key=key,
-            partition=result.entry.window_key,
-            metadata=metadata,
-            tags={_DATA_VERSION_TAG: version},
+    def _load_externally(
+        self, context: AssetExecutionContext, step: _Step, requests: Sequence[LoadRequest]
+    ) -> Iterator[EngineEvent]:
+        project, config = step.project, step.project.config
+        groups: dict[str, list[LoadRequest]] = {}
+        for request in requests:
+            # what is read from one snapshot is read in one process
+            groups.setdefault("" if config.consistent else request.table.name, []).append(request)
+        limit = min(
+            self.concurrency, config.connections.limit("source"), config.connections.limit("destination")
         )
 
+        def launch(group: Sequence[LoadRequest]) -> External:
+            job = Job.of(
+                config,
+                project.deployment,
+                group,
+                origin=step.origin,
+                run_id=context.run.run_id,
+                concurrency=limit if config.consistent else 1,
+                attempts=self.attempts,
+            )
+            keys = frozenset(step.keys[request.table.name] for request in group)
+            own_context = for_assets(context.op_execution_context, keys)
+            if group[0].table.execution == "subprocess":
+                from code_location.orchestration.pipes_subprocess import Subprocess
 
-def _already_materialized(context: AssetExecutionContext, key: AssetKey) -> Output[None]:
-    """The result of an asset all of whose windows have been reported.
+                return Subprocess(own_context, job)
+            from code_location.orchestration.pipes_docker import Container, DockerContainer
 
-    Downstream steps of the run wait for it; the system key keeps Dagster from recording every window
-    a second time.
-    """
-    name = context.assets_def.get_output_name_for_asset_key(key)
-    return Output(
-        None,
-        output_name=name,
-        metadata={SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION: MetadataValue.bool(True)},
-    )
+            container = Container.for_run(
+                own_context, config, self.image, self.container_env, self.container_kwargs
+            )
+            return DockerContainer(own_context, job, container)
 
-
-def _origin_run_id(instance: DagsterInstance, run: DagsterRun) -> str:
-    """The run whose work this one continues: itself, unless it was resumed from failure.
-
-    A re-execution from the start does the work again, so it is an origin of its own.
-    """
-    while run.parent_run_id and _resumes_its_parent(instance, run):
-        parent = instance.get_run_by_id(run.parent_run_id)
-        if parent is None:
-            return run.parent_run_id
-        run = parent
-    return run.run_id
+        yield from load_externally(list(groups.values()), launch, limit)
 
 
-def _resumes_its_parent(instance: DagsterInstance, run: DagsterRun) -> bool:
-    if run.tags.get(_RESUME_TAG) == "true":
-        return True
-    if run.tags.get(_ASSET_RESUME_TAG) != "true" or not run.parent_run_id:
-        return False
-    # Dagster hands this tag on to re-executions from the start too; those select what the parent materialized
-    materialized = instance.get_asset_keys_for_run(
-        run.parent_run_id, of_type=DagsterEventType.ASSET_MATERIALIZATION
-    )
-    return materialized.isdisjoint(run.asset_selection or ())
+@dataclass(frozen=True)
+class _Step:
+    """What a step is to load: `keys` by table, `loads` their number by asset."""
 
+    project: ReplicationProject
+    requests: list[LoadRequest]
+    keys: dict[str, AssetKey]
+    loads: dict[AssetKey, int]
+    origin: str
 
-def _load_id(origin: str, project: ReplicationProject, table: str, window: str) -> UUID:
-    schema = project.config.connections.destination.schema_or_default
-    return uuid5(NAMESPACE_URL, "\0".join(("replication", origin, schema, table, window)))
-
-
-def _log_progress(context: AssetExecutionContext, progress: Progress, told: dict[str, float]) -> None:
-    name = progress.request.name
-    if progress.message:
-        level = context.log.warning if progress.phase is Phase.RETRYING else context.log.info
-        level(f"{name}: {progress.phase}: {progress.message}")
-    elif (
-        progress.phase is Phase.READING
-        and time.monotonic() - told.setdefault(name, time.monotonic()) > _PROGRESS_SECONDS
-    ):
-        told[name] = time.monotonic()
-        share = (
-            f" of {progress.total_rows:,} ({progress.rows / progress.total_rows:.0%})"
-            if progress.total_rows
-            else ""
-        )
-        rate = progress.rows / max(progress.seconds, 0.001)
-        context.log.info(f"{name}: {progress.rows:,} rows{share}, {rate:,.0f} rows/s")
-
-
-def _summary(result: LoadResult) -> str:
-    entry = result.entry
-    if result.already_committed:
-        return f"{result.request.name}: committed at {entry.committed_at:%Y-%m-%d %H:%M:%S} by an earlier try; not copied again"
-    return (
-        f"{result.request.name}: committed; {entry.rows_read:,} rows read, {entry.rows_inserted:,} inserted, "
-        f"{entry.rows_updated:,} updated, {entry.rows_deleted:,} deleted in {entry.seconds:.2f} s "
-        f"({entry.strategy}: {result.reason})"
-    )
+    @classmethod
+    def of(cls, context: AssetExecutionContext) -> _Step | None:
+        """None for a step of no asset. Raises PlanError when partitions are asked for wrongly."""
+        origin = origin_run_id(context.instance, context.run)
+        step: _Step | None = None
+        for key in sorted(context.selected_asset_keys):
+            data = table_of(context.assets_def, key)
+            table, project = data.table, data.project
+            step = step or cls(project, [], {}, {}, origin)
+            windows = windows_of(context, table)
+            step.keys[table.name], step.loads[key] = key, len(windows)
+            for window in windows:
+                identity = load_id(origin, project.config, table, window)
+                step.requests.append(LoadRequest(table, window, load_id=identity))
+        return step

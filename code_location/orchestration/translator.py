@@ -2,69 +2,178 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+from weakref import WeakKeyDictionary
 
-from dagster import AssetCheckKey, AssetKey, AssetSpec, AutomationCondition, FreshnessPolicy
+from dagster import (
+    AssetCheckKey,
+    AssetKey,
+    AssetSpec,
+    AutomationCondition,
+    BackfillPolicy,
+    DagsterInvalidDefinitionError,
+    FreshnessPolicy,
+)
 from dagster._core.definitions.utils import DISALLOWED_NAMES
 
-from code_location.orchestration.partitions import partitions_def_of
+from code_location.orchestration.metadata import source_metadata, table_metadata
+from code_location.orchestration.partitions import backfill_policy_of, partitions_def_of
 from code_location.orchestration.project import ReplicationProject
+from code_location.orchestration.table_data import ReplicationTableData
+from code_location.orchestration.versions import code_version_of
 from code_location.replication import ConfigError, Table
 from code_location.replication.config import TimePartition
 
-
-@dataclass(frozen=True)
-class ReplicationTableData:
-    """What a translator gets: one table of one project, in the project's deployment."""
-
-    table: Table
-    project: ReplicationProject
+__all__ = [
+    "ReplicationTableData",
+    "ReplicationTranslator",
+    "asset_spec_of",
+    "source_spec_of",
+    "specs_by_table",
+]
 
 
 class ReplicationTranslator:
     """The defaults: a table `users` becomes the asset `users`, downstream of the external asset `source/users`.
 
     Keys differ from a table's name where Dagster can't have it: `order items` becomes `order_items`, `type` `type_`.
+
+    `get_asset_spec` decides; override it to change anything. It asks the smaller methods for one thing each, and
+    overriding one of those is shorter. All of them get the table, its connections, its project and its deployment
+    as a `ReplicationTableData`.
     """
 
     def get_asset_spec(self, data: ReplicationTableData) -> AssetSpec:
         """The asset that a table is replicated to."""
-        table, config, meta = data.table, data.project.config, data.table.meta
-        destination = config.connections.destination
-        schema = table.target_schema(destination.schema_or_default)
-        name = _plain(table.name)
-        default_key = [f"{name}_" if name in DISALLOWED_NAMES else name]
+        table, source = data.table, self.get_source_asset_spec(data).key
         return AssetSpec(
-            key=AssetKey([part for text in meta.asset_key for part in text.split("/")] or default_key),
-            deps=[self.get_source_asset_spec(data).key, *map(AssetKey.from_user_string, meta.deps)],
-            group_name=meta.group or "replication",
-            owners=meta.owners,
-            tags=dict(meta.tags),
-            kinds={destination.type, "table", *meta.kinds},
-            description=meta.description
-            or f"Table {table.name}, replicated from {config.connections.source.type} "
-            f"({_how(table)}) into schema {schema}.",
-            metadata={"dagster/table_name": f"{schema}.{table.target_name}"},
-            code_version=_code_version(table),
-            partitions_def=partitions_def_of(table),
+            key=self.get_asset_key(data),
+            deps=list(dict.fromkeys([source, *map(AssetKey.from_user_string, table.meta.deps)])),
+            group_name=self.get_group_name(data),
+            owners=self.get_owners(data),
+            tags=dict(self.get_tags(data)),
+            kinds=self.get_kinds(data),
+            description=self.get_description(data),
+            metadata={**table_metadata(data, source), **self.get_metadata(data)},
+            code_version=self.get_code_version(data),
+            partitions_def=partitions_def_of(table, data.project),
             freshness_policy=_freshness(table),
-            # like schedules and the sensor, automation begins in production
-            automation_condition=_automation(table) if data.project.deployment.automation_runs else None,
+            automation_condition=self.get_automation_condition(data),
         )
 
     def get_source_asset_spec(self, data: ReplicationTableData) -> AssetSpec:
         """The external asset that stands for the table in the source."""
-        source = data.project.config.connections.source
         return AssetSpec(
-            key=AssetKey(["source", _plain(data.table.name)]),
-            group_name="source",
-            kinds={source.type, "table"},
+            key=self.get_source_asset_key(data),
+            group_name=data.project.prefixed("source"),
+            kinds={data.source.type, "table"},
             description=f"Table {data.table.name} in the source, which somebody else keeps.",
-            metadata={"dagster/table_name": f"{source.schema_or_default}.{data.table.name}"},
+            metadata=source_metadata(data),
         )
+
+    # ------------------------------------------------------------ one thing each
+
+    def get_asset_key(self, data: ReplicationTableData) -> AssetKey:
+        """`meta.asset_key`, or the table's name."""
+        name = _plain(data.table.name)
+        default = [f"{name}_" if name in DISALLOWED_NAMES else name]
+        return AssetKey([part for text in data.table.meta.asset_key for part in text.split("/")] or default)
+
+    def get_source_asset_key(self, data: ReplicationTableData) -> AssetKey:
+        """`meta.source_asset`, or `source` and the table's name, with the project's between them if it has one."""
+        if data.table.meta.source_asset:
+            return AssetKey.from_user_string(data.table.meta.source_asset)
+        project = [data.project.name] if data.project.name else []
+        return AssetKey(["source", *project, _plain(data.table.name)])
+
+    def get_group_name(self, data: ReplicationTableData) -> str:
+        """`meta.group`, or the project's name, or `replication`."""
+        return data.table.meta.group or data.project.name or "replication"
+
+    def get_description(self, data: ReplicationTableData) -> str:
+        """`meta.description`, or what is copied from where to where."""
+        schema = data.table.target_schema(data.destination.schema_or_default)
+        return data.table.meta.description or (
+            f"Table {data.table.name}, replicated from {data.source.type} ({_how(data.table)}) into schema {schema}."
+        )
+
+    def get_owners(self, data: ReplicationTableData) -> Sequence[str]:
+        """`meta.owners`."""
+        return data.table.meta.owners
+
+    def get_tags(self, data: ReplicationTableData) -> Mapping[str, str]:
+        """`meta.tags`."""
+        return data.table.meta.tags
+
+    def get_kinds(self, data: ReplicationTableData) -> set[str]:
+        """The destination's system, `table` and `meta.kinds`."""
+        return {data.destination.type, "table", *data.table.meta.kinds}
+
+    def get_metadata(self, data: ReplicationTableData) -> Mapping[str, Any]:
+        """`meta.metadata`; it comes on top of what is known of every table, and wins."""
+        return data.table.meta.metadata
+
+    def get_code_version(self, data: ReplicationTableData) -> str:
+        """A digest of what the table's entry says about its rows; an asset is stale when it differs from its last load's."""
+        return code_version_of(data.project.as_written.table(data.table.name), data.project.as_written)
+
+    def get_automation_condition(
+        self, data: ReplicationTableData
+    ) -> AutomationCondition[AssetKey | AssetCheckKey] | None:
+        """What `automation` says; like schedules and sensors it begins in production."""
+        return _automation(data.table) if data.deployment.automation_runs else None
+
+    # ------------------------------------------------------------ the step that copies it
+
+    def get_backfill_policy(self, data: ReplicationTableData) -> BackfillPolicy | None:
+        """How a range of partitions is split into runs; None for a table without partitions."""
+        return backfill_policy_of(data.table)
+
+    def get_pool(self, data: ReplicationTableData) -> str | None:
+        """The pool that the step takes a slot of. Tables of different pools are copied by different steps."""
+        return None
+
+    def get_op_tags(self, data: ReplicationTableData) -> Mapping[str, Any]:
+        """The tags of the step, `dagster-k8s/config` for example. Tables of different tags have different steps."""
+        return {}
+
+
+_Specs = dict[tuple[str, str], AssetSpec]
+_known: WeakKeyDictionary[ReplicationProject, tuple[ReplicationTranslator, _Specs]] = WeakKeyDictionary()
+
+
+def asset_spec_of(data: ReplicationTableData, translator: ReplicationTranslator) -> AssetSpec:
+    """What the translator makes of a table, asked once however many definitions need it.
+
+    Raises ConfigError, at the table's line, for what Dagster can't take: an owner, a tag, a name.
+    """
+    return _asked_once("asset", translator.get_asset_spec, data, translator)
+
+
+def source_spec_of(data: ReplicationTableData, translator: ReplicationTranslator) -> AssetSpec:
+    """What it makes of the table in the source, likewise."""
+    return _asked_once("source", translator.get_source_asset_spec, data, translator)
+
+
+def _asked_once(
+    what: str,
+    ask: Callable[[ReplicationTableData], AssetSpec],
+    data: ReplicationTableData,
+    translator: ReplicationTranslator,
+) -> AssetSpec:
+    known = _known.get(data.project)
+    if known is None or known[0] is not translator:
+        known = _known[data.project] = (translator, {})
+    specs, name = known[1], (what, data.table.name)
+    if name not in specs:
+        try:
+            specs[name] = ask(data)
+        except DagsterInvalidDefinitionError as error:
+            message = f"table '{data.table.name}' makes no asset: {error}"
+            raise ConfigError([data.config.problem_of(data.table, "meta", message)]) from error
+    return specs[name]
 
 
 def specs_by_table(
@@ -72,38 +181,28 @@ def specs_by_table(
 ) -> dict[str, AssetSpec]:
     """The asset spec of every table, by the table's name.
 
-    Raises ConfigError when two tables would have the same name in Dagster, whose ops know `a-b` as `a_b`.
+    Raises ConfigError when two tables would have the same name in Dagster, whose ops know `a-b` as `a_b`, and
+    as `asset_spec_of` does.
     """
     specs: dict[str, AssetSpec] = {}
     taken: dict[tuple[bool, str], tuple[AssetKey, str]] = {}
     for table in tables:
-        spec = specs[table.name] = translator.get_asset_spec(ReplicationTableData(table, project))
+        spec = specs[table.name] = asset_spec_of(ReplicationTableData(table, project), translator)
         for key in (spec.key, *(dep.asset_key for dep in spec.deps)):
             is_source = key != spec.key
             known, first = taken.setdefault((is_source, key.to_python_identifier()), (key, table.name))
             if first == table.name or (is_source and known == key):
                 continue
-            config = project.config
             message = (
                 f"Dagster can't tell {key.to_user_string()} from {known.to_user_string()}, of table '{first}': "
-                "give one of them another key with a ReplicationTranslator"
+                "give one of them another key, by `meta: {asset_key: ...}` or with a ReplicationTranslator"
             )
-            raise ConfigError([config.problem(("tables", config.tables.index(table), "name"), message)])
+            raise ConfigError([project.config.problem_of(table, "name", message)])
     return specs
 
 
 def _plain(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.-]", "_", name)
-
-
-# when and how a table is copied, and what is said about it, changes none of its rows
-_NOT_ABOUT_ROWS = {"schedule", "sensor", "freshness", "automation", "verify", "chunk_rows", "meta"}
-
-
-def _code_version(table: Table) -> str:
-    """Changes with what the table's own entry says about its rows."""
-    rows = table.model_dump_json(exclude=_NOT_ABOUT_ROWS)
-    return hashlib.sha256(rows.encode()).hexdigest()[:12]
 
 
 def _freshness(table: Table) -> FreshnessPolicy | None:
@@ -128,7 +227,7 @@ def _automation(table: Table) -> AutomationCondition[AssetKey | AssetCheckKey] |
 
 def _how(table: Table) -> str:
     if table.partition:
-        return "a window a day"
+        return f"in windows by {' and '.join(dimension.by for dimension in table.dimensions)}"
     since = f", new since the last {table.cursor}" if table.cursor else ""
     match table.mode:
         case "merge":

@@ -73,7 +73,7 @@ def entries(chunk: Chunk, entry: LedgerEntry, column: str) -> list[LedgerEntry]:
         bytes=0,
         watermark_before=None,
         watermark_after=chunk.watermark,
-        figures={"chunks": chunk.number},
+        figures={"chunks": chunk.number, "table_rows": entry.figures["table_rows"]},
     )
     return [one, whole]
 

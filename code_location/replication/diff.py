@@ -82,7 +82,7 @@ def diff(
     """
     destination = destination_of(config)
     read = ReadFilter(window=window)
-    with destination.session() as session, source_of(config).session() as snapshot:
+    with destination.session(read_only=True) as session, source_of(config).session() as snapshot:
         target = session.look(table)
         if not target.exists:
             raise PlanError(f"table '{table.name}' isn't in the destination yet", hint="replicate it first")

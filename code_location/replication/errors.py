@@ -7,7 +7,7 @@
     │   ├── UnsupportedType     a column's type has no exact counterpart in the destination
     │   └── SchemaMismatch      the destination table doesn't fit what would be written
     ├── LoadError               failed midway; the transaction was rolled back
-    │   ├── KeyViolation        a primary key is duplicated or null in the source
+    │   ├── KeyViolation        a key is duplicated, or a primary key null in the source
     │   └── VerificationFailed  what arrived is not what was read
     ├── LoadCancelled           somebody asked the load to stop; it was rolled back
     └── LoadsFailed             some of several loads failed; the others stand
@@ -80,11 +80,42 @@ class LoadError(ReplicationError):
 
 
 class KeyViolation(LoadError):
-    pass
+    """A key is there twice, or null; `columns` are the key's, where the system told them."""
+
+    def __init__(
+        self, message: str, *, hint: str = "", transient: bool = False, columns: Sequence[str] = ()
+    ) -> None:
+        super().__init__(message, hint=hint, transient=transient)
+        self.columns = tuple(columns)
+
+
+@dataclass(frozen=True)
+class FigureDifference:
+    """A figure of a column (or, without one, of all rows) that isn't the same on both sides; `words` say it."""
+
+    column: str
+    figure: str
+    source: str
+    destination: str
+    words: str
+
+    def __str__(self) -> str:
+        return self.words
 
 
 class VerificationFailed(LoadError):
-    pass
+    """What arrived is not what was read; `differences` are the figures that say so."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        transient: bool = False,
+        differences: Sequence[FigureDifference] = (),
+    ) -> None:
+        super().__init__(message, hint=hint, transient=transient)
+        self.differences = tuple(differences)
 
 
 class LoadCancelled(ReplicationError):

@@ -65,7 +65,10 @@ def _or_variable(option: dict[str, Any]) -> dict[str, Any]:
     about: dict[str, Any] = {key: option[key] for key in ("description", "default") if key in option}
     rest = {key: value for key, value in option.items() if key not in about}
     kinds = rest["anyOf"] if set(rest) == {"anyOf"} else [rest]
-    if all("$ref" in kind or kind.get("type") in ("object", "array", "null") for kind in kinds):
+    # `oneOf` holds kinds of partitions
+    if all(
+        "$ref" in kind or "oneOf" in kind or kind.get("type") in ("object", "array", "null") for kind in kinds
+    ):
         return option
     return {**about, "anyOf": [*kinds, _VARIABLE]}
 

@@ -73,12 +73,14 @@ class Watermark:
 
 @dataclass(frozen=True)
 class Standing:
-    """Where a table stands: whether a load of it is committed, its watermark, and when its last entry was made."""
+    """Where a table stands: whether a load of it is committed, its watermark, when its last entry was made, and how
+    many rows its last load left it with, if that is known."""
 
     committed: bool
     watermark: str | None
     loaded: bool
     latest: datetime | None
+    rows: int | None = None
 
 
 class Ledger:
@@ -113,7 +115,9 @@ class Ledger:
             f"SELECT EXISTS (SELECT 1 FROM {self._loads} WHERE load_id = $1::uuid), "
             f"(SELECT watermark_after {of_table} AND window_key IS NULL AND cursor_column = $3::text "
             "ORDER BY committed_at DESC LIMIT 1), "
-            f"EXISTS (SELECT 1 {of_table} AND mode <> '{STATE}'), (SELECT max(committed_at) {of_table})",
+            f"EXISTS (SELECT 1 {of_table} AND mode <> '{STATE}'), (SELECT max(committed_at) {of_table}), "
+            f"(SELECT CAST(figures ->> 'table_rows' AS bigint) {of_table} AND mode <> '{STATE}' "
+            "ORDER BY committed_at DESC LIMIT 1)",
             (str(load_id), table_name, cursor),
         )
         return Standing(*rows[0])

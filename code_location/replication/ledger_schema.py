@@ -109,7 +109,7 @@ def _index_loads(session: DestinationSession, tables: Names) -> None:
 def _make_totals_and_attempts(session: DestinationSession, tables: Names) -> None:
     session.execute(
         f"""
-        CREATE TABLE {tables.totals} (
+        CREATE TABLE IF NOT EXISTS {tables.totals} (
             table_name text NOT NULL,
             mode text NOT NULL,
             loads bigint NOT NULL,
@@ -122,10 +122,10 @@ def _make_totals_and_attempts(session: DestinationSession, tables: Names) -> Non
         )
         """
     )
-    # a row without a load stands for `attempts` pruned ones
+    # both may be left of a ledger whose loads were dropped; a row without a load stands for `attempts` pruned ones
     session.execute(
         f"""
-        CREATE TABLE {tables.attempts} (
+        CREATE TABLE IF NOT EXISTS {tables.attempts} (
             load_id uuid,
             run_id text,
             table_name text NOT NULL,

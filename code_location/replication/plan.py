@@ -191,7 +191,7 @@ class Plan:
     @property
     def indexed(self) -> tuple[str, ...]:
         """Columns that a new table needs an index on, each alone: rows are found again by them."""
-        columns = [self.table.partition.column] if self.table.partition else []
+        columns = [dimension.column for dimension in self.table.dimensions]
         if self.table.mode == "append" and self.table.cursor and not self.table.primary_key:
             columns.append(self.table.cursor)
         return tuple(dict.fromkeys(self.names[column] for column in columns))
@@ -340,7 +340,7 @@ def _strategy(
 def _check_columns_exist(table: Table, names: Mapping[str, str]) -> None:
     used = [("primary_key", c) for c in table.primary_key]
     used += [("cursor", table.cursor)] if table.cursor else []
-    used += [("partition column", table.partition.column)] if table.partition else []
+    used += [("partition column", dimension.column) for dimension in table.dimensions]
     for role, column in used:
         if column not in names:
             raise PlanError(

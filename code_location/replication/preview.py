@@ -43,7 +43,7 @@ def plan_load(config: ReplicationConfig, request: LoadRequest) -> Preview:
     """
     source, destination = source_of(config), destination_of(config)
     table = request.table
-    with destination.session() as session:
+    with destination.session(read_only=True) as session:
         ledger = Ledger(session)
         recorded = ledger.exists()
         nothing = Standing(committed=False, watermark=None, loaded=False, latest=None)
@@ -55,8 +55,9 @@ def plan_load(config: ReplicationConfig, request: LoadRequest) -> Preview:
             rows = snapshot.count(table, [plan.read])
             query = snapshot.query(table, plan.read, schema)
         dml = _Rehearsal.of(session, plan)
+        declares_keys = cast("Dialect", session).declares_keys
     target = f"{_quote(table.target_schema(destination.schema))}.{_quote(table.target_name)}"
-    return Preview(request, plan, schema, rows, query, tuple(_ddl(plan, target)), tuple(dml))
+    return Preview(request, plan, schema, rows, query, tuple(_ddl(plan, target, declares_keys)), tuple(dml))
 
 
 class _Rehearsal:
@@ -102,14 +103,13 @@ class _Rehearsal:
         """Not worth a line."""
 
 
-def _ddl(plan: Plan, target: str) -> Iterator[str]:
+def _ddl(plan: Plan, target: str, declares_keys: bool) -> Iterator[str]:
     if plan.makes_table:
         columns = [f"{_quote(name)} {kind}" for name, kind in plan.columns.items()]
-        if plan.key:
+        if plan.key and declares_keys:
             columns.append(f"PRIMARY KEY ({', '.join(map(_quote, plan.final_key))})")
-        if plan.strategy is Strategy.SWAP:
-            yield f"DROP TABLE {target}"
-        yield f"CREATE TABLE {target} ({', '.join(columns)})"
+        swapped = " -- takes the place of the table there is" if plan.strategy is Strategy.SWAP else ""
+        yield f"CREATE TABLE {target} ({', '.join(columns)}){swapped}"
 
 
 def _quote(identifier: str) -> str:

@@ -29,6 +29,23 @@ class Phase(StrEnum):
     RETRYING = "retrying"
 
 
+# a phase is reported when it is reached, so what goes on is the step after it
+GOING_ON = {
+    Phase.CONNECTING: "connecting",
+    Phase.WAITING: "waiting for another load of the table",
+    Phase.LOCKED: "planning",
+    Phase.PLANNED: "reading",
+    Phase.READING: "reading",
+    Phase.STAGED: "applying",
+    Phase.APPLIED: "verifying",
+    Phase.VERIFIED: "finishing",
+    Phase.RECORDED: "committing",
+    Phase.COMMITTING: "committing",
+    Phase.COMMITTED: "committed",
+    Phase.RETRYING: "waiting to try again",
+}
+
+
 @dataclass(frozen=True)
 class Progress:
     """A load on its way. `total_rows` is known from PLANNED on; `seconds` count since the load began.

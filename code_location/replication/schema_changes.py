@@ -26,7 +26,7 @@ class SchemaChanges:
     ) -> None:
         self._table, self._target, self._own = table, target, own
         self._makes_table = makes_table
-        used = [*table.primary_key, table.cursor, table.partition.column if table.partition else None]
+        used = [*table.primary_key, table.cursor, *(dimension.column for dimension in table.dimensions)]
         self._needed = {names[column] for column in used if column is not None}
         self._problems: list[str] = []
         self.landings: tuple[Landing, ...] = ()

@@ -32,6 +32,7 @@ from code_location.replication.connectors.base import (
 )
 from code_location.replication.errors import (
     ConnectionFailed,
+    FigureDifference,
     LoadCancelled,
     LoadError,
     ReplicationError,
@@ -41,6 +42,7 @@ from code_location.replication.ledger import Ledger, LedgerEntry, Standing
 from code_location.replication.pipeline import opened, read_ahead
 from code_location.replication.plan import Found, LoadRequest, Plan, make_plan, own_columns, read_filter
 from code_location.replication.reports import LoadResult, Phase, Progress, Report
+from code_location.replication.table_rows import table_rows
 from code_location.replication.verify import WHAT_TO_DO, differences
 
 __all__ = ["LoadRequest", "LoadResult", "Phase", "Progress", "Report", "RetryPolicy", "load"]
@@ -284,14 +286,25 @@ class _Load:
                 f"{request.name}: the source has {extract.rows} rows to copy, {self._rows} were read, {staged} "
                 f"staged, and {final.rows} would be committed",
                 hint="nothing was changed; was the source written to without a transaction?",
+                differences=[
+                    FigureDifference("", f"rows, {what}", str(extract.rows), str(rows), f"{rows} rows {what}")
+                    for what, rows in (
+                        ("read", self._rows),
+                        ("staged", staged),
+                        ("to be committed", final.rows),
+                    )
+                    if rows != extract.rows
+                ],
             )
         if different := differences(expected, final):
             raise VerificationFailed(
                 f"{request.name}: what would be committed is not what the source holds: "
-                + "; ".join(different),
+                + "; ".join(map(str, different)),
                 hint=WHAT_TO_DO,
+                differences=different,
             )
         self.tell(Phase.VERIFIED)
+        rows = table_rows(session, self._destination.schema, plan, changes, final.rows, standing.rows)
         entry = LedgerEntry(
             load_id=request.load_id,
             run_id=self._run_id,
@@ -307,7 +320,7 @@ class _Load:
             cursor_column=None if request.window else table.cursor,
             watermark_before=plan.watermark_before,
             watermark_after=_watermark_after(request, extract, plan),
-            figures={**counts, "columns": final.columns, "checksum": final.checksum},
+            figures={**counts, "table_rows": rows, "columns": final.columns, "checksum": final.checksum},
             started_at=started_at,
             committed_at=started_at,
         )

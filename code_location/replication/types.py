@@ -14,6 +14,10 @@ from enum import StrEnum
 import pyarrow as pa
 
 
+# what reads rows for a program to work with, in the place of a destination's type
+ARROW = "arrow"
+
+
 class Kind(StrEnum):
     """What the values of a column are, whatever form they travel in."""
 
@@ -154,6 +158,11 @@ def travelling(
     if element is not None:
         metadata[_ELEMENT] = element.value
     return pa.field(name, arrow, nullable, metadata)
+
+
+def as_kind(field: pa.Field, kind: Kind) -> pa.Field:
+    """The field of a program's column, saying what its text is."""
+    return field.with_metadata({_KIND: kind.value})
 
 
 def kind_of(field: pa.Field) -> Kind:

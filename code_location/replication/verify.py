@@ -16,6 +16,7 @@ from fractions import Fraction
 
 import pyarrow as pa
 
+from code_location.replication.errors import FigureDifference
 from code_location.replication.types import Kind, element_kind, kind_of, source_type
 
 
@@ -226,24 +227,26 @@ WHAT_TO_DO = (
 )
 
 
-def differences(source: Figures, destination: Figures) -> list[str]:
-    """What differs, in words, a sentence a column; empty when the rows agree."""
+def differences(source: Figures, destination: Figures) -> list[FigureDifference]:
+    """What differs, the first figure of each column that does; empty when the rows agree."""
     if source.rows != destination.rows:
-        return [f"the source has {source.rows} rows to copy, and {destination.rows} would be committed"]
+        words = f"the source has {source.rows} rows to copy, and {destination.rows} would be committed"
+        return [FigureDifference("", "rows", str(source.rows), str(destination.rows), words)]
     found = []
     for column, expected in source.columns.items():
         arrived = destination.columns[column]
         if different := [name for name in expected if expected[name] != arrived[name]]:
             first = different[0]
-            found.append(
-                f"column '{column}': the {_WORDS[first]} is {_shown(expected[first])} in the source, and "
-                f"{_shown(arrived[first])} would be committed"
-            )
+            ours, theirs = _shown(expected[first]), _shown(arrived[first])
+            words = f"column '{column}': the {_WORDS[first]} is {ours} in the source, and {theirs} would be committed"
+            found.append(FigureDifference(column, _WORDS[first], ours, theirs, words))
     if not found and source.checksum != destination.checksum:
-        found.append(
-            f"the rows' checksum is {source.checksum} in the source and {destination.checksum} in what would be "
-            "committed, though the figures of every column agree: values were altered or sit in other rows"
+        ours, theirs = _shown(source.checksum), _shown(destination.checksum)
+        words = (
+            f"the rows' checksum is {ours} in the source and {theirs} in what would be committed, though the "
+            "figures of every column agree: values were altered or sit in other rows"
         )
+        found.append(FigureDifference("", "checksum of all rows", ours, theirs, words))
     return found
 
 

@@ -81,7 +81,7 @@ def test_partition_keys_are_the_windows_of_the_engine(site):
     table = site.project.config.table("activity")
     keys = specs_of(site)["activity"].partitions_def.get_partition_keys()
     assert len(keys) == 254
-    bounds = [window_of(table, key).bounds(pa.timestamp("us", "UTC")) for key in keys]
+    bounds = [window_of(table, key).conditions[0].bounds(pa.timestamp("us", "UTC")) for key in keys]
     assert all(before[1] == after[0] for before, after in pairwise(bounds))
 
 

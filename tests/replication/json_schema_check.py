@@ -86,4 +86,5 @@ _KEYWORDS: dict[str, Any] = {
     "pattern": _of_text(lambda value, wanted: re.search(wanted, value)),
     "items": _of_lists(lambda value, wanted, root: all(fits(item, wanted, root) for item in value)),
     "minItems": _of_lists(lambda value, wanted, root: len(value) >= wanted),
+    "maxItems": _of_lists(lambda value, wanted, root: len(value) <= wanted),
 }

@@ -278,7 +278,8 @@ def test_a_fingerprint_shows_every_change(file: Path) -> None:
 
     def fingerprint(**options: Any) -> str:
         with session(file) as opened:
-            return opened.fingerprint(table(**options))
+            [text] = opened.fingerprints([table(**options)]).values()
+            return text
 
     whole, by_id, part = fingerprint(), fingerprint(cursor="id"), fingerprint(where="id < 3")
     assert fingerprint() == whole
@@ -287,10 +288,16 @@ def test_a_fingerprint_shows_every_change(file: Path) -> None:
     assert (fingerprint(cursor="id"), fingerprint(where="id < 3")) == (by_id, part)
     in_duckdb(file, "INSERT INTO t VALUES (5, 0)")
     assert fingerprint(cursor="id") != by_id
-    with pytest.raises(PlanError, match="there is no table 'gone'"):
-        fingerprint(name="gone")
-    with pytest.raises(PlanError, match="cursor 'gone' is not a column"):
-        fingerprint(cursor="gone")
+
+
+def test_a_table_without_fingerprint_leaves_those_of_others(file: Path) -> None:
+    in_duckdb(file, "CREATE TABLE t AS SELECT 1 AS id", "CREATE TABLE u AS SELECT 1 AS id")
+    wrong = [table(name="gone"), table(name="u", cursor="gone"), table(name="u", where="gone = 1")]
+    with session(file) as opened:
+        alone = opened.fingerprints([table()])
+        assert list(alone) == ["t"]
+        for one in wrong:
+            assert opened.fingerprints([one, table()]) == alone
 
 
 # ---------------------------------------------------------------- values that can't travel

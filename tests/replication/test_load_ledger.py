@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
-from code_location.replication import LoadResult, replicate
+from code_location.replication import LoadResult, ReplicationConfig, replicate
 from code_location.replication.comparison import compare_counts
 from code_location.replication.connectors.postgres.destination import PostgresDestination
 from code_location.replication.errors import LoadError, ReplicationError
 from code_location.replication.ledger import NAME, Ledger
 from code_location.replication.ledger_schema import ATTEMPTS, TOTALS
+from code_location.replication.sides import ask_each
 from tests.replication.harness import Background, Lab, Stopwatch
 
 T: dict[str, Any] = {"name": "t", "primary_key": "id"}
@@ -59,6 +60,15 @@ def test_an_older_ledger_is_brought_up_to_date(table: Lab, version: int) -> None
         "SELECT count(*) FROM pg_indexes WHERE schemaname = %s AND tablename = %s", table.schema, NAME
     ) == [(2,)]
     assert table.pg(f"SELECT * FROM {{s}}.{TOTALS}, {{s}}.{ATTEMPTS}") == []
+
+
+def test_a_ledger_that_lost_its_loads_begins_anew(either: Lab) -> None:
+    """What stands beside them is kept."""
+    either.duck("CREATE TABLE t AS SELECT i AS id FROM range(3) t(i)")
+    either.load(T)
+    either.pg(f"DROP TABLE {{s}}.{NAME}")
+    assert either.load(T).entry.rows_read == 3
+    assert len(either.ledger()) == 1
 
 
 def test_a_ledger_of_a_later_version_is_left_alone(either: Lab) -> None:
@@ -193,6 +203,10 @@ def test_nothing_is_recorded_for_a_load_that_failed(table: Lab) -> None:
     assert table.ledger() == []
 
 
+def counted(config: ReplicationConfig) -> list[Any]:
+    return [answer for _, answer in ask_each(config, config.tables, compare_counts)]
+
+
 def test_both_sides_are_compared_as_of_what_was_loaded(lab: Lab) -> None:
     """Rows that came later are pending, not missing."""
     days = {"by": "day", "column": "d", "start": "2024-01-01", "end": "2024-01-05"}
@@ -209,7 +223,7 @@ def test_both_sides_are_compared_as_of_what_was_loaded(lab: Lab) -> None:
             lab.load(tables[name], key)
         lab.duck(f"INSERT INTO {name} SELECT id + 8, DATE '2024-01-03' FROM {name} LIMIT 2")
     config = lab.config(*tables.values())
-    whole, merged, windows = compare_counts(config, config.tables)
+    whole, merged, windows = counted(config)
     assert (whole.source_rows, whole.destination_rows, whole.pending_rows, whole.equal) == (10, 8, 0, False)
     assert (merged.source_rows, merged.destination_rows, merged.pending_rows, merged.equal) == (8, 8, 2, True)
     assert (merged.scope, windows.scope) == ("id up to 7", "3 loaded windows")
@@ -217,5 +231,5 @@ def test_both_sides_are_compared_as_of_what_was_loaded(lab: Lab) -> None:
     # none of the loaded windows is a partition any more
     days.update(start="2024-02-01", end="2024-03-01")
     config = lab.config(tables["windows"])
-    [nothing] = compare_counts(config, config.tables)
+    [nothing] = counted(config)
     assert (nothing.source_rows, nothing.destination_rows, nothing.equal) == (0, 0, True)

@@ -114,10 +114,9 @@ def test_a_fingerprint_changes_with_the_rows_and_only_then(here: Lab) -> None:
     def prints() -> dict[str, str]:
         with session(here) as source:
             wheres = {"v": {"where": "v.id <> -2"}}
-            return {
-                name: source.fingerprint(table(here, name, **wheres.get(name, {})))
-                for name in ("t", "p", "v")
-            }
+            return source.fingerprints(
+                [table(here, name, **wheres.get(name, {})) for name in ("t", "p", "v")]
+            )
 
     before = prints()
     assert prints() == before

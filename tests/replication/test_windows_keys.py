@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from code_location.replication import Table, Window, window_of, windows_between
 from code_location.replication.errors import PlanError
-from code_location.replication.windows import NumberSpan, TimeSpan, Value, is_key, joined
+from code_location.replication.spans import NumberSpan, TimeSpan, Value
+from code_location.replication.windows import Condition, is_key, joined
 
 INSTANT, CLOCK, DATE = pa.timestamp("us", "UTC"), pa.timestamp("us"), pa.date32()
 ZONES = ["UTC", "America/New_York", "Europe/Berlin", "Asia/Kolkata", "Pacific/Apia", "America/Havana", "Antarctica/Troll"]  # fmt: skip
@@ -20,6 +21,12 @@ ZONES = ["UTC", "America/New_York", "Europe/Berlin", "Asia/Kolkata", "Pacific/Ap
 
 def of(**partition: Any) -> Table:
     return Table(name="t", partition={"column": "c", **partition})
+
+
+def only(window: Window) -> Condition:
+    """What a window of one dimension demands."""
+    [condition] = window.conditions
+    return condition
 
 
 def spelled_by_dagster(table: Table) -> dg.TimeWindowPartitionsDefinition:
@@ -61,27 +68,30 @@ def test_keys_and_windows_are_dagsters(by: str, start: str, end: str, timezone: 
     for window in windows:
         theirs = definition.time_window_for_partition_key(window.key)
         # as numbers: Python calls no time that comes twice equal to the same in another zone
-        ours = [datetime.fromisoformat(bound).timestamp() for bound in window.bounds(INSTANT)]
+        ours = [datetime.fromisoformat(bound).timestamp() for bound in only(window).bounds(INSTANT)]
         assert ours == [theirs.start.timestamp(), theirs.end.timestamp()]
         assert window_of(table, window.key) == window
     # neighbours meet, whatever the column's type
     for kind in (INSTANT, CLOCK) if by == "hour" else (INSTANT, CLOCK, DATE):
-        bounds = [window.bounds(kind) for window in windows]
+        bounds = [only(window).bounds(kind) for window in windows]
         assert [high for _, high in bounds[:-1]] == [low for low, _ in bounds[1:]]
         assert all(low <= high for low, high in bounds)
     assert not is_key(table, "2030-01-01" if by != "hour" else "2030-01-01-00:00")
     [whole] = joined(windows)
     assert whole.key == f"{keys[0]}...{keys[-1]}"
-    assert whole.bounds(CLOCK) == (windows[0].bounds(CLOCK)[0], windows[-1].bounds(CLOCK)[1])
+    assert only(whole).bounds(CLOCK) == (
+        only(windows[0]).bounds(CLOCK)[0],
+        only(windows[-1]).bounds(CLOCK)[1],
+    )
 
 
 def test_a_day_that_a_time_zone_left_out() -> None:
     table = of(by="day", start="2011-12-28", timezone="Pacific/Apia")
     windows = list(windows_between(table, "2011-12-29", "2011-12-31"))
     assert [window.key for window in windows] == ["2011-12-29", "2011-12-30", "2011-12-31"]
-    low, high = windows[1].bounds(INSTANT)
+    low, high = only(windows[1]).bounds(INSTANT)
     assert low == high
-    assert windows[1].bounds(DATE) == ("2011-12-30", "2011-12-31")
+    assert only(windows[1]).bounds(DATE) == ("2011-12-30", "2011-12-31")
     with pytest.raises(PlanError, match="'2011-12-30' comes before '2011-12-31'"):
         list(windows_between(table, "2011-12-31", "2011-12-30"))
 
@@ -89,11 +99,11 @@ def test_a_day_that_a_time_zone_left_out() -> None:
 def test_an_hour_that_comes_twice() -> None:
     table = of(by="hour", start="2024-11-03", timezone="America/New_York")
     first, second = window_of(table, "2024-11-03-01:00"), window_of(table, "2024-11-03-01:00-0500")
-    assert first.bounds(INSTANT) == ("2024-11-03 05:00:00+00:00", "2024-11-03 06:00:00+00:00")
-    assert second.bounds(INSTANT) == ("2024-11-03 06:00:00+00:00", "2024-11-03 07:00:00+00:00")
+    assert only(first).bounds(INSTANT) == ("2024-11-03 05:00:00+00:00", "2024-11-03 06:00:00+00:00")
+    assert only(second).bounds(INSTANT) == ("2024-11-03 06:00:00+00:00", "2024-11-03 07:00:00+00:00")
     # a column that can't tell them apart has its rows in one of them
-    assert first.bounds(CLOCK) == ("2024-11-03 01:00:00", "2024-11-03 02:00:00")
-    assert second.bounds(CLOCK) == ("2024-11-03 02:00:00", "2024-11-03 02:00:00")
+    assert only(first).bounds(CLOCK) == ("2024-11-03 01:00:00", "2024-11-03 02:00:00")
+    assert only(second).bounds(CLOCK) == ("2024-11-03 02:00:00", "2024-11-03 02:00:00")
     assert [w.key for w in windows_between(table, first.key, "2024-11-03-02:00")] == [
         "2024-11-03-01:00", "2024-11-03-01:00-0500", "2024-11-03-02:00",
     ]  # fmt: skip
@@ -117,9 +127,9 @@ def test_every_moment_is_in_one_window(by: str, moment: datetime, zone: str, wee
     if by == "hour":
         key = f"{there:%Y-%m-%d-%H:00}" + (f"{there:%z}" if there.fold else "")
     window = window_of(table, key)
-    low, high = (datetime.fromisoformat(bound) for bound in window.bounds(INSTANT))
+    low, high = (datetime.fromisoformat(bound) for bound in only(window).bounds(INSTANT))
     assert low.timestamp() <= there.timestamp() < high.timestamp()
-    shown_low, shown_high = (datetime.fromisoformat(bound) for bound in window.bounds(CLOCK))
+    shown_low, shown_high = (datetime.fromisoformat(bound) for bound in only(window).bounds(CLOCK))
     assert there.fold or shown_low <= there.replace(tzinfo=None) < shown_high
 
 
@@ -172,16 +182,16 @@ def test_hours_of_a_date() -> None:
     with pytest.raises(
         PlanError, match=r"partition column 'c' is of type date32.*, which has no hours .partition by: day"
     ):
-        window.bounds(DATE)
+        only(window).bounds(DATE)
 
 
 def test_values() -> None:
     table = of(by="value", values=["de", 7, date(2024, 1, 1)], nulls="first")
     window = window_of(table, "7")
-    assert window == Window("7", "c", Value("7"))
-    assert window.comparisons(pa.int64()) == (("=", "7"),)
+    assert window == Window("7", (Condition("c", Value("7")),))
+    assert only(window).comparisons(pa.int64()) == (("=", "7"),)
     assert [w.key for w in windows_between(table, "de", "2024-01-01")] == ["de", "7", "2024-01-01"]
-    assert [w.takes_nulls for w in windows_between(table, "de", "7")] == [True, False]
+    assert [only(w).takes_nulls for w in windows_between(table, "de", "7")] == [True, False]
     assert joined(windows_between(table, "de", "7")) == list(windows_between(table, "de", "7"))
     with pytest.raises(
         PlanError, match=r"'fr' is not a partition of 't' .its partitions are de, 7, 2024-01-01"
@@ -189,29 +199,29 @@ def test_values() -> None:
         window_of(table, "fr")
     with pytest.raises(PlanError, match="'de' comes before '7'"):
         list(windows_between(table, "7", "de"))
-    with pytest.raises(PlanError, match="window 'de' of column 'c' is one value and has no bounds"):
-        window_of(table, "de").bounds(pa.string())
+    with pytest.raises(PlanError, match="'de' of column 'c' is one value and has no bounds"):
+        only(window_of(table, "de")).bounds(pa.string())
 
 
 def test_ranges() -> None:
     table = of(by="range", size=1000, start=-1000, end=1500)
     windows = list(windows_between(table, "-1000--1", "1000-1499"))
-    assert [(w.key, w.condition) for w in windows] == [
+    assert [(w.key, only(w).span) for w in windows] == [
         ("-1000--1", NumberSpan(-1000, 0)),
         ("0-999", NumberSpan(0, 1000)),
         ("1000-1499", NumberSpan(1000, 1500)),
     ]
-    assert windows[1].comparisons(pa.decimal128(10, 2)) == ((">=", "0"), ("<", "1000"))
-    assert windows[1].bounds(pa.float64()) == windows[1].bounds(pa.uint64()) == ("0", "1000")
-    assert joined(windows) == [Window("-1000--1...1000-1499", "c", NumberSpan(-1000, 1500))]
+    assert only(windows[1]).comparisons(pa.decimal128(10, 2)) == ((">=", "0"), ("<", "1000"))
+    assert only(windows[1]).bounds(pa.float64()) == only(windows[1]).bounds(pa.uint64()) == ("0", "1000")
+    assert joined(windows) == [Window("-1000--1...1000-1499", (Condition("c", NumberSpan(-1000, 1500)),))]
     assert [w.key for w in joined([windows[0], windows[2]])] == ["-1000--1", "1000-1499"]
     with pytest.raises(
         PlanError, match=r"column 'c' is of type string .partition by: range needs a column of numbers"
     ):
-        windows[0].bounds(pa.string())
+        only(windows[0]).bounds(pa.string())
     open_ended = of(by="range", size=1_000_000)
     far = 123_456_789_000_000_000_000_000_000
-    assert window_of(open_ended, f"{far}-{far + 999_999}").condition == NumberSpan(far, far + 1_000_000)
+    assert only(window_of(open_ended, f"{far}-{far + 999_999}")).span == NumberSpan(far, far + 1_000_000)
 
 
 @pytest.mark.parametrize(
@@ -232,7 +242,7 @@ def test_every_number_is_in_one_range(value: int, size: int, start: int) -> None
     value = max(value, start)
     low = start + (value - start) // size * size
     window = window_of(of(by="range", size=size, start=start), f"{low}-{low + size - 1}")
-    below, above = (int(bound) for bound in window.bounds(pa.int64()))
+    below, above = (int(bound) for bound in only(window).bounds(pa.int64()))
     assert below <= value < above
     assert above - below == size
 
@@ -251,21 +261,21 @@ def test_rows_without_a_value_belong_to_the_first_window_if_to_any(
 ) -> None:
     for nulls, taken in (("first", True), ("ignore", False), ("refuse", False)):
         table = of(**partition, nulls=nulls)
-        assert window_of(table, first).takes_nulls is taken
-        assert not window_of(table, second).takes_nulls
+        assert only(window_of(table, first)).takes_nulls is taken
+        assert not only(window_of(table, second)).takes_nulls
         if partition["by"] != "value":
             [both] = joined(windows_between(table, first, second))
-            assert both.takes_nulls is taken
+            assert only(both).takes_nulls is taken
 
 
 def test_spans_say_what_they_are() -> None:
     window = window_of(of(by="day", start="2024-01-01", timezone="Asia/Tokyo"), "2024-01-01")
-    assert window.condition == TimeSpan(datetime(2024, 1, 1), datetime(2024, 1, 2), "Asia/Tokyo")
-    assert window.comparisons(INSTANT) == (
+    assert only(window).span == TimeSpan(datetime(2024, 1, 1), datetime(2024, 1, 2), "Asia/Tokyo")
+    assert only(window).comparisons(INSTANT) == (
         (">=", "2023-12-31 15:00:00+00:00"),
         ("<", "2024-01-01 15:00:00+00:00"),
     )
     with pytest.raises(
         PlanError, match=r"partition column 'c' is of type int64 .partition by a date or timestamp"
     ):
-        window.comparisons(pa.int64())
+        only(window).comparisons(pa.int64())

@@ -79,3 +79,10 @@ def test_wrong_usage(project):
     assert project.run_here("diff", "--table", "nobody").code == 2
     assert project.run_here("diff", "--limit", "0").code == 2
     assert project.run_here("diff", "--partition", "2024-13-01").code == 2
+
+
+def test_a_destination_out_of_reach_is_told_once(project):
+    project.write(project.yaml.replace('"${DESTINATION}"', "postgresql://nobody@localhost:1/nowhere"))
+    ended = project.run_here("diff")
+    assert ended.code == 1
+    assert ended.stderr.count("can't connect to Postgres") == 1

@@ -1,5 +1,7 @@
 """`replicate status`: the ledger, read."""
 
+import subprocess
+import sys
 from datetime import UTC, datetime
 from uuid import uuid4
 
@@ -31,6 +33,26 @@ def test_last_loads_windows_and_watermarks(project):
     assert ended.code == 0
     assert ended.row("users")[2] == "100"
     assert ended.row("activity")[2:4] == ["2024-03-02", "24"]
+
+
+def test_a_file_that_others_read_can_be_looked_into(project):
+    """Which nobody could write to."""
+    project.write(
+        project.yaml.replace(
+            'type: postgres, connection: "${DESTINATION}"', "type: duckdb, connection: target.duckdb"
+        )
+    )
+    project.run_here("run", "--table", "users")
+    script = "import duckdb; duckdb.connect('target.duckdb', read_only=True).sql('SELECT 1').show(); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", script], cwd=project.folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as reader:
+        assert reader.stdout is not None
+        assert reader.stdout.read(1)
+        assert project.run_here("status").row("users")[2] == "100"
+        ended = project.run_here("diff", "--table", "users")
+        assert (ended.code, ended.stdout) == (0, "users: equal, 100 rows\n")
+        reader.communicate(b"\n")
 
 
 def test_tables_that_left_the_yaml_or_were_never_loaded(project):

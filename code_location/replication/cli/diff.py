@@ -13,7 +13,7 @@ from code_location.replication.cli.selection import Selection
 from code_location.replication.config import load_config
 from code_location.replication.diff import Compared, Difference, Kind
 from code_location.replication.diff import diff as compare
-from code_location.replication.errors import ReplicationError
+from code_location.replication.errors import ConnectionFailed, ReplicationError
 
 _LIMIT = 100
 # rows that are laid out together, and the longest value that is shown whole
@@ -82,6 +82,10 @@ def diff(
                     print_json(_as_json(found))
                 else:
                     show(f"{request.name}: {_summary(found)}")
+        except ConnectionFailed as error:  # for the other tables it would say the same
+            _show_page(page)
+            say(words(error))
+            ctx.exit(Exit.FAILED)
         except ReplicationError as error:
             _show_page(page)
             say(f"{request.name}: {words(error)}")

@@ -99,5 +99,5 @@ class KnownTables:
 def known_tables(config: ReplicationConfig) -> Iterator[KnownTables]:
     """Opens the destination and reads its ledger. Raises ConnectionFailed."""
     destination = destination_of(config)
-    with destination.session() as session:
+    with destination.session(read_only=True) as session:
         yield KnownTables(config, session, destination.schema)

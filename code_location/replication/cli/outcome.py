@@ -88,7 +88,7 @@ def standing(
         return what
     try:
         destination = destination_of(config)
-        with destination.session() as session:
+        with destination.session(read_only=True) as session:
             ledger = Ledger(session)
             known = ledger.exists()
             for request in open_ends:

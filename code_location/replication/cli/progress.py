@@ -13,22 +13,11 @@ from rich.table import Column
 
 from code_location.replication.cli.as_json import event_as_json
 from code_location.replication.cli.output import OutputLost, counted, plain, print_json, say
+from code_location.replication.reports import GOING_ON
 from code_location.replication.runner import Event, LoadFailure
 from code_location.replication.transfer import LoadResult, Phase, Progress
 
 _LINE_EVERY_SECONDS = 5.0
-
-# a phase is reported when it is reached, so what goes on is the step after it
-_GOING_ON = {
-    Phase.CONNECTING: "connecting",
-    Phase.LOCKED: "planning",
-    Phase.STAGED: "applying",
-    Phase.APPLIED: "verifying",
-    Phase.VERIFIED: "finishing",
-    Phase.RECORDED: "committing",
-    Phase.COMMITTING: "committing",
-    Phase.COMMITTED: "committed",
-}
 
 
 class Display(Protocol):
@@ -136,7 +125,7 @@ class _Pace:
         if event.phase in (Phase.WAITING, Phase.RETRYING, Phase.PLANNED):
             return event.message
         if event.phase is not Phase.READING:
-            return _GOING_ON[event.phase]
+            return GOING_ON[event.phase]
         seconds = event.seconds - self._began.get(event.request.load_id, event.seconds)
         total = event.total_rows
         parts = [

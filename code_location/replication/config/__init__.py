@@ -3,6 +3,7 @@
 from code_location.replication.config.loading import load_config
 from code_location.replication.config.model import Connection, Connections, ReplicationConfig, Role
 from code_location.replication.config.partition import (
+    OnePartition,
     Partition,
     RangePartition,
     TimePartition,
@@ -26,6 +27,7 @@ __all__ = [
     "Freshness",
     "Mask",
     "Meta",
+    "OnePartition",
     "Partition",
     "RangePartition",
     "ReplicationConfig",

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
+from code_location.replication.config.alerts import wrong_with_webhook_template
 from code_location.replication.config.catalog import Catalog, CatalogTable
 from code_location.replication.config.column_checks import column_problems, unknown_columns, unused_columns
 from code_location.replication.config.cron import wrong_with_cron
@@ -109,6 +110,13 @@ def connection_problems(connections: Any) -> Iterator[Found]:
     source, destination = _both(connections)
     if _same_database(source, destination) and source["type"] == "duckdb":
         yield ("connections", "destination", "connection"), "source and destination are the same file"
+
+
+def alert_problems(alerts: Any) -> Iterator[Found]:
+    """Problems of `alerts`, likewise."""
+    webhook = alerts.get("webhook") if isinstance(alerts, dict) else None
+    if isinstance(webhook, str) and webhook and (wrong := wrong_with_webhook_template(webhook)):
+        yield ("alerts", "webhook"), wrong
 
 
 def problems_between(

@@ -53,7 +53,11 @@ def unknown_columns(table: Table, known: Sequence[str]) -> Iterator[tuple[Locati
     """What the table's options say of columns that the source's table doesn't have."""
     used: list[tuple[Location, str]] = [(("primary_key", i), c) for i, c in enumerate(table.primary_key)]
     used += [(("cursor",), table.cursor)] if table.cursor else []
-    used += [(("partition", "column"), table.partition.column)] if table.partition else []
+    two = isinstance(table.partition, tuple)
+    for i, partition in enumerate(
+        table.partition if isinstance(table.partition, tuple) else table.dimensions
+    ):
+        used.append((("partition", *((i,) if two else ()), "column"), partition.column))
     for option in ("include", "exclude"):
         used += [(("columns", option, i), c) for i, c in enumerate(getattr(table.columns, option))]
     for option in ("rename", "cast", "mask"):

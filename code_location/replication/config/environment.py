@@ -46,3 +46,8 @@ def literal_start(template: str) -> str:
         if match["name"]:
             end = min(end, match.start())
     return template[:end]
+
+
+def referenced(text: str) -> set[str]:
+    """The names of all variables in a text."""
+    return {match["name"] for match in _REFERENCE.finditer(text) if match["name"]}

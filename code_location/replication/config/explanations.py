@@ -10,7 +10,13 @@ from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from code_location.replication.config.model import ReplicationConfig
-from code_location.replication.config.partition import RangePartition, TimePartition, ValuePartition
+from code_location.replication.config.partition import (
+    ONE_DIMENSION,
+    TWO_DIMENSIONS,
+    RangePartition,
+    TimePartition,
+    ValuePartition,
+)
 from code_location.replication.config.wording import choices, nearest
 from code_location.replication.located_yaml import Location
 
@@ -19,16 +25,20 @@ PARTITION_KINDS = tuple(
     for model in (TimePartition, ValuePartition, RangePartition)
     for kind in get_args(model.model_fields["by"].annotation)
 )
+_PASSED = {ONE_DIMENSION, TWO_DIMENSIONS, *PARTITION_KINDS}
 
 
 def location_of(error: ErrorDetails) -> Location:
-    """Where the error is in the file; pydantic also names the kind of partition that it took."""
-    place = error["loc"]
-    return tuple(
-        part
-        for i, part in enumerate(place)
-        if not (i and place[i - 1] == "partition" and part in PARTITION_KINDS)
-    )
+    """Where the error is in the file; pydantic also names the kinds of partitions that it took."""
+    passed = False
+    place: list[int | str] = []
+    for part in error["loc"]:
+        if passed and part in _PASSED:
+            continue
+        # below `partition`, or below one of two of its mappings
+        passed = part == "partition" or (passed and isinstance(part, int))
+        place.append(part)
+    return tuple(place)
 
 
 def explained(error: ErrorDetails) -> tuple[Location, str]:
@@ -92,6 +102,7 @@ _EXPECTED = {
     "moment": "a date, such as 2024-03-01",
     "moment_far": "between the years 1000 and 9000; without 'end' windows have no last one",
     "moment_with_offset": "a time without an offset: 'timezone' says whose clock is meant",
+    "dimensions": "a mapping, or a list of two for two dimensions",
     "duration": "a duration, such as 90 minutes or 1d 12h",
     "lag": "a duration, such as 90 minutes or 1d 12h, or for a cursor of numbers a positive number",
     "partition_value": "text or a whole number; write anything else in quotes, as YAML takes no, off and 1.0 for something else",

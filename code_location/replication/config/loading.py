@@ -21,6 +21,8 @@ from code_location.replication.config.wording import unset
 from code_location.replication.errors import ConfigError, Problem
 from code_location.replication.located_yaml import LocatedYaml, Location
 
+_USED_LATER = {(("connections",), "connection"), (("alerts",), "webhook")}
+
 
 def load_config(
     path: str | Path, environment: Mapping[str, str] | None = None, *, use_catalog: bool = True
@@ -83,8 +85,8 @@ def _interpolated(
     if isinstance(value, dict):
         return {
             k: _interpolated(v, (*location, k), environment, document, problems)
-            # a connection string resolves when a run starts
-            if (location[:1], k) != (("connections",), "connection")
+            # these may be secret, and resolve when they are used
+            if (location[:1], k) not in _USED_LATER
             else v
             for k, v in value.items()
         }
@@ -111,6 +113,8 @@ def _problems(
 ) -> Iterator[Problem]:
     """What single options don't show: what they mean together, and what the catalog says."""
     for location, message in checks.connection_problems(data.get("connections")):
+        yield document.problem(location, message)
+    for location, message in checks.alert_problems(data.get("alerts")):
         yield document.problem(location, message)
     if data.get("tables") == []:
         yield document.problem(("tables",), "there is no table to copy here")

@@ -14,6 +14,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, PrivateAttr, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from code_location.replication.config.alerts import Alerts, wrong_with_webhook
 from code_location.replication.config.environment import interpolate
 from code_location.replication.config.option_types import Options, Text
 from code_location.replication.config.table import Defaults, Table, Target
@@ -76,13 +77,18 @@ class ReplicationConfig(Options):
     """Options for all tables; a table's own win."""
     consistent: bool = False
     """Read all tables of a run from one snapshot of the source."""
+    alerts: Alerts | None = None
+    """Where failed runs are reported."""
     _document: LocatedYaml = PrivateAttr()
     # for each table the entry that it comes from: one with a wildcard makes many
     _entries: tuple[int, ...] = PrivateAttr()
+    # names are asked for one by one, and there may be ten thousand
+    _positions: dict[str, int] = PrivateAttr()
 
     def located(self, document: LocatedYaml, entries: tuple[int, ...]) -> Self:
         """Learns its file and, for each table, the number of its entry there."""
         self._document, self._entries = document, entries
+        self._positions = {table.name: position for position, table in enumerate(self.tables)}
         return self
 
     @property
@@ -92,11 +98,14 @@ class ReplicationConfig(Options):
 
     def table(self, name: str) -> Table:
         """The table of that name. Raises ConfigError with the nearest one when there is none."""
-        for table in self.tables:
-            if table.name == name:
-                return table
-        message = f"no table '{name}' here{nearest(name, [t.name for t in self.tables])}"
+        if name in self._positions:
+            return self.tables[self._positions[name]]
+        message = f"no table '{name}' here{nearest(name, self._positions)}"
         raise ConfigError([self._document.problem(("tables",), message)])
+
+    def problem_of(self, table: Table, option: str, message: str) -> Problem:
+        """A problem at an option of a table."""
+        return self.problem(("tables", self._positions[table.name], option), message)
 
     def problem(self, location: Location, message: str) -> Problem:
         """A problem at a place of the file, such as ("tables", 2, "schedule"): an option of the third of `tables`.
@@ -116,7 +125,7 @@ class ReplicationConfig(Options):
 
     def line_of(self, table: Table) -> int:
         """The line, counted from 1, where a table's entry starts."""
-        return self.problem(("tables", self.tables.index(table)), "").line
+        return self.problem(("tables", self._positions[table.name]), "").line
 
     def resolve(self, role: Role, environment: Mapping[str, str] | None = None) -> str:
         """The connection string with its variables filled in. Holds a secret: pass it on, print it never.
@@ -133,6 +142,22 @@ class ReplicationConfig(Options):
         if wrong:
             raise ConfigError([self._document.problem(("connections", role, "connection"), wrong)])
         return text
+
+    def webhook(self, environment: Mapping[str, str] | None = None) -> str | None:
+        """The URL that `alerts` go to, its variables filled in; None without one. A secret, as `resolve` gives one.
+
+        Raises ConfigError at its line when a variable is unset or the whole is no http URL.
+        """
+        if self.alerts is None:
+            return None
+        try:
+            url = interpolate(self.alerts.webhook, os.environ if environment is None else environment)
+            wrong = wrong_with_webhook(url)
+        except KeyError as missing:
+            wrong = unset(missing)
+        if wrong:
+            raise ConfigError([self._document.problem(("alerts", "webhook"), wrong)])
+        return url
 
     def with_destination_schemas(self, rename: Callable[[str], str]) -> Self:
         """The same replication into other schemas of the destination (a branch deployment's own, say).

@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from functools import cache
 from typing import Annotated, Any
+from zoneinfo import available_timezones
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -98,6 +101,17 @@ Lag = Annotated[
     PlainValidator(_lag),
     WithJsonSchema({"anyOf": [DURATION_SCHEMA, {"type": "number", "exclusiveMinimum": 0}]}),
 ]
+
+_timezones = cache(available_timezones)  # which reads many files
+
+
+def _timezone(name: str) -> str:
+    if name not in _timezones():
+        raise PydanticCustomError("timezone", "unknown time zone")
+    return name
+
+
+Timezone = Annotated[str, AfterValidator(_timezone)]
 
 _MOMENT = re.compile(r"\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2})?)?")
 

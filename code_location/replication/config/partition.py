@@ -1,23 +1,22 @@
-"""The three kinds of partitions that a table can have: stretches of time, values, ranges of numbers."""
+"""The three kinds of partitions that a table can have: stretches of time, values, ranges of numbers; or two at once."""
 
 from __future__ import annotations
 
+import re
 from datetime import date, datetime
-from functools import cache
 from typing import Annotated, Any, Literal
-from zoneinfo import available_timezones
 
-from pydantic import Field, PlainValidator, WithJsonSchema, field_validator
+from pydantic import BeforeValidator, Discriminator, Field, PlainValidator, Tag, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from code_location.replication.config.option_types import Moment, Options, Text
-
-_timezones = cache(available_timezones)  # which reads many files
+from code_location.replication.config.option_types import Duration, Moment, Options, Text, Timezone
 
 
 class _Partition(Options):
     column: Text
     """The column that decides which window a row is in."""
+    max_partitions_per_run: Annotated[int, Field(ge=1)] | None = None
+    """How many partitions one run of a backfill in Dagster takes; all of them when absent."""
     nulls: Literal["refuse", "first", "ignore"] = "refuse"
     """What happens to rows that have no value there."""
 
@@ -34,15 +33,10 @@ class TimePartition(_Partition):
     """Where the first window begins."""
     end: Moment | None = None
     """Where the last window ends."""
-    timezone: str = "UTC"
+    offset: Duration | None = None
+    """How much later than midnight (by hour: than the full hour) windows begin; shorter than a window."""
+    timezone: Timezone = "UTC"
     """Whose clock is read."""
-
-    @field_validator("timezone")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        if name not in _timezones():
-            raise PydanticCustomError("timezone", "unknown time zone")
-        return name
 
 
 def _value(value: Any) -> str | int | date:
@@ -86,4 +80,35 @@ class RangePartition(_Partition):
     """Where the last range ends."""
 
 
-Partition = Annotated[TimePartition | ValuePartition | RangePartition, Field(discriminator="by")]
+OnePartition = TimePartition | ValuePartition | RangePartition
+_Option = Annotated[OnePartition, Field(discriminator="by")]
+
+# name what a place among errors passed through; no option is called so
+ONE_DIMENSION, TWO_DIMENSIONS = "one dimension", "two dimensions"
+
+
+def _two(value: Any) -> Any:
+    if not isinstance(value, list | tuple) or len(value) != 2:
+        raise PydanticCustomError("dimensions", "two mappings")
+    return value
+
+
+def _dimensions(value: Any) -> str:
+    return TWO_DIMENSIONS if isinstance(value, list | tuple) else ONE_DIMENSION
+
+
+Partition = Annotated[
+    Annotated[_Option, Tag(ONE_DIMENSION)]
+    | Annotated[
+        tuple[_Option, ...],
+        Field(min_length=2, max_length=2),
+        BeforeValidator(_two),
+        Tag(TWO_DIMENSIONS),
+    ],
+    Discriminator(_dimensions),
+]
+
+
+def dimension_name(partition: OnePartition) -> str:
+    """What a dimension goes by in Dagster, where names become tags: its column, in the letters that tags have."""
+    return re.sub(r"[^\w.-]", "_", partition.column)

@@ -8,8 +8,16 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
-from code_location.replication.config.option_types import DURATION_SCHEMA, Duration, Lag, Options, Text, Texts
-from code_location.replication.config.partition import Partition
+from code_location.replication.config.option_types import (
+    DURATION_SCHEMA,
+    Duration,
+    Lag,
+    Options,
+    Text,
+    Texts,
+    Timezone,
+)
+from code_location.replication.config.partition import OnePartition, Partition, dimension_name
 
 Mask = Annotated[
     Literal["null", "redact", "hash"],
@@ -85,6 +93,8 @@ class DefaultMeta(Options):
     """Kinds of the asset, beside its system."""
     deps: Texts = ()
     """Keys of further assets that this one depends on; parts separated by /."""
+    metadata: Mapping[str, bool | int | float | str] = Field(default_factory=dict)
+    """Metadata of the asset."""
 
 
 class Meta(DefaultMeta):
@@ -94,6 +104,8 @@ class Meta(DefaultMeta):
     """What the table holds."""
     asset_key: Texts = ()
     """The asset's key, in one part or several."""
+    source_asset: Text | None = None
+    """The key of the asset that the table in the source is, where another project or code makes it."""
 
 
 class TableOptions(Options):
@@ -123,8 +135,12 @@ class TableOptions(Options):
     """What happens to NUL characters in text, which Postgres can't hold."""
     chunk_rows: Annotated[int, Field(ge=1)] | None = None
     """A first load commits about this many rows at a time, in ranges of the primary key."""
+    execution: Literal["in_process", "subprocess", "docker"] = "in_process"
+    """Where Dagster's runs copy: in their own process, in one of its own on the same machine, or in a container."""
     schedule: Text | None = None
     """Five-field cron expression."""
+    timezone: Timezone | None = None
+    """Whose clock `schedule` is read off; the partition's by default, else UTC."""
     sensor: bool = False
     """Load when the source changed."""
     freshness: Freshness | None = None
@@ -169,6 +185,17 @@ class Table(TableOptions):
         return self.columns.rename.get(source_column, source_column)
 
     @property
+    def dimensions(self) -> tuple[OnePartition, ...]:
+        """The partition, both of two in the order in which keys name them (of Dagster's names), or nothing."""
+        match self.partition:
+            case None:
+                return ()
+            case tuple() as two:
+                return tuple(sorted(two, key=dimension_name))
+            case one:
+                return (one,)
+
+    @property
     def key_columns(self) -> tuple[str, ...]:
         """The primary key by the destination's column names."""
         return tuple(self.destination_name(column) for column in self.primary_key)
@@ -179,6 +206,6 @@ class Table(TableOptions):
         roles = dict.fromkeys(self.primary_key, "primary key")
         if self.cursor:
             roles.setdefault(self.cursor, "cursor")
-        if self.partition:
-            roles.setdefault(self.partition.column, "partition column")
+        for dimension in self.dimensions:
+            roles.setdefault(dimension.column, "partition column")
         return roles

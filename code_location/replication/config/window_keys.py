@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
+from itertools import count
 from zoneinfo import ZoneInfo
 
 from code_location.replication.config.partition import RangePartition, TimePartition
 
-_HOUR = re.compile(r"(\d{4}-\d{2}-\d{2})-(\d{2}:00)([+-]\d{4})?")
+_HOUR = re.compile(r"(\d{4}-\d{2}-\d{2})-(\d{2}:\d{2})([+-]\d{4})?")
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 _RANGE = re.compile(r"(-?\d+)-(-?\d+)")
 
@@ -27,7 +29,7 @@ def key_of(partition: TimePartition, start: datetime) -> str:
 def time_of(partition: TimePartition, key: str) -> datetime | None:
     """When the window of a key begins; None for what is no key."""
     try:
-        start = _hour_of(partition, key) if partition.by == "hour" else _day_of(key)
+        start = _hour_of(partition, key) if partition.by == "hour" else _day_of(partition, key)
         if start:
             after(partition, start)  # which is no longer a date for the last of the calendar
         return start if start and aligned(partition, start) and key_of(partition, start) == key else None
@@ -35,23 +37,34 @@ def time_of(partition: TimePartition, key: str) -> datetime | None:
         return None
 
 
-def aligned(partition: TimePartition, moment: datetime) -> bool:
+def first(partition: TimePartition) -> datetime:
+    """When the first window begins."""
+    return _moved(partition, partition.start)
+
+
+def last_end(partition: TimePartition) -> datetime | None:
+    """When the last window ends, if one is the last."""
+    return _moved(partition, partition.end) if partition.end else None
+
+
+def aligned(partition: TimePartition, start: datetime) -> bool:
     """Whether a window can begin then, as far as the calendar goes."""
+    offset = partition.offset or timedelta()
     if partition.by == "hour":
-        return not (moment.minute or moment.second or moment.microsecond)
-    if moment.time() != time():
+        return timedelta(minutes=start.minute, seconds=start.second) == offset
+    if start != _settled(partition, start.date()):
         return False
     if partition.by == "week":
-        return (moment.date() - partition.start.date()).days % 7 == 0
-    return partition.by != "month" or moment.day == 1
+        return (start.date() - (partition.start + offset).date()).days % 7 == 0
+    return partition.by != "month" or start.day == 1 + offset.days
 
 
 def within(partition: TimePartition, start: datetime) -> bool:
-    """Whether a window that begins then lies between the partition's `start` and `end`."""
-    here = position(partition, start)
-    if here < position(partition, partition.start):
+    """Whether a window that begins then lies between the partition's first and last."""
+    here, last = position(partition, start), last_end(partition)
+    if here < position(partition, first(partition)):
         return False
-    return partition.end is None or here < position(partition, partition.end)
+    return last is None or here < position(partition, last)
 
 
 def position(partition: TimePartition, moment: datetime) -> float:
@@ -69,11 +82,12 @@ def after(partition: TimePartition, start: datetime) -> datetime:
         case "hour":
             return hour_after(start, partition.timezone)
         case "day":
-            return start + timedelta(days=1)
+            return _settled(partition, start.date() + timedelta(days=1))
         case "week":
-            return start + timedelta(days=7)
+            return _settled(partition, start.date() + timedelta(days=7))
         case _:
-            return (start + timedelta(days=31)).replace(day=1)
+            next_month = start.date().replace(day=1) + timedelta(days=31)
+            return _settled(partition, next_month.replace(day=start.day))
 
 
 def hour_after(moment: datetime, timezone: str) -> datetime:
@@ -81,6 +95,14 @@ def hour_after(moment: datetime, timezone: str) -> datetime:
     zone = ZoneInfo(timezone)
     later = moment.replace(tzinfo=zone).astimezone(UTC) + timedelta(hours=1)
     return later.astimezone(zone).replace(tzinfo=None)
+
+
+def unambiguous(moment: datetime, timezone: str) -> datetime:
+    """The moment, or where it is the second that the clock shows alike, the next that it shows once."""
+    zone = ZoneInfo(timezone)
+    while moment.fold and _offsets(moment, zone)[0] != _offsets(moment, zone)[1]:
+        moment = (moment + timedelta(minutes=1)).replace(fold=1)
+    return moment.replace(fold=0)
 
 
 def key_of_range(partition: RangePartition, low: int) -> str:
@@ -99,6 +121,15 @@ def range_of(partition: RangePartition, key: str) -> int | None:
     return low if key_of_range(partition, low) == key else None
 
 
+def range_keys(partition: RangePartition, until: int | None = None) -> Iterator[str]:
+    """The keys of all ranges, or of those that begin before `until`. Of open ranges there are infinitely many."""
+    ends = [end for end in (partition.end, until) if end is not None]
+    for low in (
+        range(partition.start, min(ends), partition.size) if ends else count(partition.start, partition.size)
+    ):
+        yield key_of_range(partition, low)
+
+
 def range_end(partition: RangePartition, low: int) -> int:
     """The first number after the range that begins at `low`; `end` may cut the last one short."""
     high = low + partition.size
@@ -110,17 +141,56 @@ def spelling(partition: TimePartition | RangePartition) -> str:
     if isinstance(partition, RangePartition):
         key = key_of_range(partition, partition.start)
         return f"a range reads {key}, counted from {partition.start} in steps of {partition.size}"
+    start = first(partition)
     if partition.by == "week":
-        return f"a week goes by its first day, a {partition.start:%A}, and reads YYYY-MM-DD"
+        return f"a week goes by its first day, a {start:%A}, and reads YYYY-MM-DD"
     return {
-        "hour": "an hour reads YYYY-MM-DD-HH:00, with an offset such as -0500 when the clock shows it a second time",
+        "hour": f"an hour reads YYYY-MM-DD-HH:{start:%M}, with an offset such as -0500 when the clock shows it a "
+        "second time",
         "day": "a day reads YYYY-MM-DD",
-        "month": "a month goes by its first day and reads YYYY-MM-01",
+        "month": f"a month goes by its first day and reads YYYY-MM-{start:%d}",
     }[partition.by]
 
 
-def _day_of(key: str) -> datetime | None:
-    return datetime.combine(date.fromisoformat(key), time()) if _DAY.fullmatch(key) else None
+def _moved(partition: TimePartition, line: datetime) -> datetime:
+    """When the window begins that without an offset would begin at `line`."""
+    moment = line + (partition.offset or timedelta())
+    return moment if partition.by == "hour" else _settled(partition, moment.date())
+
+
+def _settled(partition: TimePartition, day: date) -> datetime:
+    """When a window begins that does so on that day.
+
+    Where the clock shows that time twice, it is the second; where it skips it, the first that comes after. So Dagster
+    has it, for the hours at which clocks are usually changed; and where a zone's winter counts as the time that is
+    saved (Europe/Dublin), it takes the hour before the one that is skipped.
+    """
+    offset = partition.offset or timedelta()
+    moment = datetime.combine(day, time()) + (offset - timedelta(days=offset.days))
+    if moment.hour not in (1, 2, 3):
+        return moment
+    zone = ZoneInfo(partition.timezone)
+    before, after_it = _offsets(moment, zone)
+    if before < after_it and after_it - before <= timedelta(hours=3):  # not a day that a time zone left out
+        skipped = (moment + timedelta(hours=1)).replace(tzinfo=zone).dst() or timedelta()
+        moment = moment.replace(minute=0) + skipped
+        before, after_it = _offsets(moment, zone)
+        return moment.replace(fold=int(before != after_it))
+    if before > after_it:
+        return moment.replace(fold=1)
+    return moment
+
+
+def _offsets(moment: datetime, zone: ZoneInfo) -> tuple[timedelta, timedelta]:
+    """From UTC, as of before and as of after a change of the clock that concerns the moment."""
+    first_time, second_time = (moment.replace(tzinfo=zone, fold=fold).utcoffset() for fold in (0, 1))
+    assert first_time is not None
+    assert second_time is not None
+    return first_time, second_time
+
+
+def _day_of(partition: TimePartition, key: str) -> datetime | None:
+    return _settled(partition, date.fromisoformat(key)) if _DAY.fullmatch(key) else None
 
 
 def _hour_of(partition: TimePartition, key: str) -> datetime | None:

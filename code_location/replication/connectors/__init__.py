@@ -41,6 +41,14 @@ def destination_of(config: ReplicationConfig) -> Destination:
     return _Destination(_made(config, "destination"), config)
 
 
+def destination_as_source(config: ReplicationConfig, schema: str) -> Source:
+    """A schema of the destination, to read what was written there; likewise."""
+    connection = config.connections.destination
+    system = import_module(f"{_SYSTEMS[connection.type]}.source")
+    source = system.of_connection(config.resolve("destination"), schema, config.path.parent)
+    return _Source(source, config, "destination")
+
+
 def _made(config: ReplicationConfig, role: Role) -> Any:
     connection = getattr(config.connections, role)
     system = import_module(f"{_SYSTEMS[connection.type]}.{role}")
@@ -50,13 +58,14 @@ def _made(config: ReplicationConfig, role: Role) -> Any:
 class _Source:
     """A source that says, when it can't be opened, which connection of which file it is."""
 
-    def __init__(self, source: Source, config: ReplicationConfig) -> None:
+    def __init__(self, source: Source, config: ReplicationConfig, role: Role = "source") -> None:
         self.type = source.type
         self._source = source
         self._config = config
+        self._role: Role = role
 
     def session(self, snapshot: str | None = None) -> AbstractContextManager[SourceSession]:
-        return _opened(self._source.session(snapshot), self._config, "source")
+        return _opened(self._source.session(snapshot), self._config, self._role)
 
 
 class _Destination:
@@ -73,8 +82,8 @@ class _Destination:
     def fit(self, written: str, existing: str) -> Fit:
         return self._destination.fit(written, existing)
 
-    def session(self) -> AbstractContextManager[DestinationSession]:
-        return _opened(self._destination.session(), self._config, "destination")
+    def session(self, *, read_only: bool = False) -> AbstractContextManager[DestinationSession]:
+        return _opened(self._destination.session(read_only=read_only), self._config, "destination")
 
 
 @contextmanager

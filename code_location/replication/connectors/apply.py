@@ -29,6 +29,8 @@ class Dialect(Protocol):
     overriding: str
     # what tells a row of a table from any other while nothing is written to it
     row_id: str
+    # whether tables have a primary key of their own, or one is only looked after by each load
+    declares_keys: bool
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]: ...
 
@@ -218,7 +220,7 @@ def _replace_window(session: Dialect, plan: Plan) -> Changes:
     try:
         inserted = _insert(session, plan)
     except KeyViolation as error:
-        if not plan.key:
+        if not plan.key or set(error.columns) != set(plan.final_key):
             raise
         # the stage has the same key, so the other row came meanwhile: a load of a window it was in before
         raise LoadError(

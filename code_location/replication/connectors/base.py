@@ -79,6 +79,9 @@ class SourceSession(Protocol):
     def keys(self, table: Table, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         """The key columns of every row, whatever the cursor says, as they travel in `schema`."""
 
+    def digits(self, table: Table, read: ReadFilter, column: str) -> tuple[int, int]:
+        """How many digits the values of a column of `Kind.NUMERIC` have at most before and after the point."""
+
     def watermark(self, table: Table) -> str | None:
         """The cursor's greatest value over all rows, as in `Extract`."""
 
@@ -98,8 +101,12 @@ class SourceSession(Protocol):
     def side(self, table: Table, read: ReadFilter, schema: pa.Schema, compared: Verification) -> Side:
         """The rows of the columns in `schema`, which `describe` gave, to be compared with the destination's."""
 
-    def fingerprint(self, table: Table) -> str:
-        """A cheap text that differs when the table's rows were added to, removed or moved its cursor."""
+    def fingerprints(self, tables: Sequence[Table]) -> dict[str, str]:
+        """For each table, by name, a cheap text that differs when its rows were added to, removed or moved its cursor.
+
+        All are asked for at once. Tables that can't be asked, as they are missing or their options don't fit them,
+        are left out: loading them says why.
+        """
 
     def export(self) -> str | None:
         """A name under which other sessions can read this very snapshot, while this one is open."""
@@ -200,6 +207,9 @@ class DestinationSession(Protocol):
     def count(self, table: Table, reads: Sequence[ReadFilter]) -> int:
         """How many rows of the target any of the filters lets through."""
 
+    def relation(self, table: Table) -> str:
+        """The target as SQL has it, whether it is there or not."""
+
     # what the ledger needs beside `execute`; names are those of tables in the destination's own schema
 
     def qualified(self, name: str) -> str:
@@ -241,5 +251,8 @@ class Destination(Protocol):
     def fit(self, written: str, existing: str) -> Fit:
         """How a column of one of the destination's types takes values of another."""
 
-    def session(self) -> AbstractContextManager[DestinationSession]:
-        """Opens a transaction. Raises ConnectionFailed."""
+    def session(self, *, read_only: bool = False) -> AbstractContextManager[DestinationSession]:
+        """Opens a transaction; for reading only it sees one state of all tables, and is in no writer's way.
+
+        Raises ConnectionFailed.
+        """

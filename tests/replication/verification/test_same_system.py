@@ -75,7 +75,7 @@ def test_any_change_shows(
     for i, one in enumerate(found):
         for other in found[i + 1 :]:
             [words] = differences(one, other)
-            assert words.startswith("column 'c'")
+            assert str(words).startswith("column 'c'")
             assert one.checksum != other.checksum
 
 
@@ -150,4 +150,4 @@ def test_numeric_infinities_are_told_apart_by_the_checksum(engines: dict[str, En
     found = [engines["postgres"].figures(r, [value], wanted) for r in rows]
     assert len({figures.checksum for figures in found}) == 3
     [words] = differences(found[0], found[1])
-    assert words.startswith("the rows' checksum")
+    assert str(words).startswith("the rows' checksum")

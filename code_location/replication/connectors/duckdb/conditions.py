@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import duckdb
@@ -109,9 +109,9 @@ def _read(
     made: Condition, read: ReadFilter, types: Mapping[str, str], name_of: Callable[[str], str], prefix: str
 ) -> str:
     """The empty text when all rows are let through."""
-    parts = []
+    parts: list[str] = []
     if read.window:
-        parts.append(_window(made, read.window, types, name_of(read.window.column), prefix))
+        parts += _window(made, read.window, types, name_of, prefix)
     for bound, operator in ((read.since, ">="), (read.until, "<=")):
         if read.cursor is not None and bound is not None:
             name = name_of(read.cursor)
@@ -121,14 +121,18 @@ def _read(
     return " AND ".join(parts)
 
 
-def _window(made: Condition, window: Window, types: Mapping[str, str], name: str, prefix: str) -> str:
-    type_name = _type_of(types, name, "partition column")
-    column = _escaped(prefix + quote(name))
-    inside = " AND ".join(
-        f"{column} {operator} {made.add(value, bound_type(type_name))}"
-        for operator, value in window.comparisons(_arrow_type(type_name))
-    )
-    return f"({inside} OR {column} IS NULL)" if window.takes_nulls else f"({inside})"
+def _window(
+    made: Condition, window: Window, types: Mapping[str, str], name_of: Callable[[str], str], prefix: str
+) -> Iterator[str]:
+    for condition in window.conditions:
+        name = name_of(condition.column)
+        type_name = _type_of(types, name, "partition column")
+        column = _escaped(prefix + quote(name))
+        inside = " AND ".join(
+            f"{column} {operator} {made.add(value, bound_type(type_name))}"
+            for operator, value in condition.comparisons(_arrow_type(type_name))
+        )
+        yield f"({inside} OR {column} IS NULL)" if condition.takes_nulls else f"({inside})"
 
 
 def _type_of(types: Mapping[str, str], name: str, role: str) -> str:

@@ -64,7 +64,7 @@ def reading(path: Path, patience: float) -> Iterator[duckdb.DuckDBPyConnection]:
     Raises ConnectionFailed.
     """
     if not path.exists():
-        raise ConnectionFailed(f"there is no DuckDB file {path}", hint="check connections.source.connection")
+        raise ConnectionFailed(f"there is no DuckDB file {path}", hint="check the connection")
     with _guard:
         writer = _written.get(path.resolve())
         connection = writer.cursor() if writer else None

@@ -29,6 +29,7 @@ from code_location.replication.connectors.duckdb.connection import (
     file_at,
     limit,
     quote,
+    reading,
     run,
     writing,
 )
@@ -76,23 +77,27 @@ class DuckDBDestination:
         return fit(written, existing)
 
     @contextmanager
-    def session(self) -> Iterator[DuckDBSession]:
+    def session(self, *, read_only: bool = False) -> Iterator[DuckDBSession]:
         with ExitStack() as stack:
-            session = DuckDBSession(self._path, self.schema, self._patience, stack)
+            session = DuckDBSession(self._path, self.schema, self._patience, stack, read_only=read_only)
             if self._path.exists():
                 session.open()
             yield session
 
 
 class DuckDBSession:
-    """One transaction; while it has the file open it has it to itself."""
+    """One transaction; while it has the file open to write it, it has it to itself."""
 
     overriding = ""
     row_id = "rowid"
+    declares_keys = False
     json = "JSON"
 
-    def __init__(self, path: Path, schema: str, patience: float, stack: ExitStack) -> None:
+    def __init__(
+        self, path: Path, schema: str, patience: float, stack: ExitStack, *, read_only: bool = False
+    ) -> None:
         self._path, self._schema, self._patience, self._stack = path, schema, patience, stack
+        self._read_only = read_only
         self._cancelled = threading.Event()
         self._connection: duckdb.DuckDBPyConnection | None = None
         self._database = ""
@@ -103,8 +108,11 @@ class DuckDBSession:
     def open(self) -> duckdb.DuckDBPyConnection:
         """Waits for the file and opens it, unless it is open; makes it if there is none. Raises ConnectionFailed."""
         if self._connection is None:
-            opened = writing(self._path, self._patience, self._cancelled)
-            self._connection = self._stack.enter_context(opened)
+            self._connection = self._stack.enter_context(
+                reading(self._path, self._patience)
+                if self._read_only
+                else writing(self._path, self._patience, self._cancelled)
+            )
             self._stack.callback(self._leave)
             [(self._database,)] = run(self._connection, "SELECT current_database()")
         return self._connection
@@ -119,7 +127,8 @@ class DuckDBSession:
                 self._in_transaction = True
             return run(connection, sql, parameters)
         except duckdb.Error as error:
-            raise explained(self._path, error, "writing") from error
+            doing = "reading" if self._read_only else "writing"
+            raise explained(self._path, error, doing) from error
 
     def modify(self, sql: str, parameters: Sequence[Any] = ()) -> int:
         return int(self.execute(sql, parameters)[0][0])
@@ -161,6 +170,10 @@ class DuckDBSession:
     def target(self, plan: Plan) -> str:
         name = self._swapped_in(plan) if plan.strategy is Strategy.SWAP else plan.table.target_name
         return self._in(plan.table.target_schema(self._schema), name)
+
+    def relation(self, table: Table) -> str:
+        self.open()
+        return self._in(table.target_schema(self._schema), table.target_name)
 
     def stage(self, plan: Plan) -> str:
         return self.target(plan) if plan.makes_table else _STAGE
@@ -366,8 +379,7 @@ class DuckDBSession:
             condition = f"({condition}) AND t.{quote(IS_CURRENT)}"
         if table.deletes == "soft" and DELETED_AT in columns:
             condition = f"({condition}) AND t.{quote(DELETED_AT)} IS NULL"
-        target = self._in(table.target_schema(self._schema), table.target_name)
-        return f"{target} AS t WHERE {condition}", values
+        return f"{self.relation(table)} AS t WHERE {condition}", values
 
     def _make_schema(self, schema: str) -> None:
         self.open()

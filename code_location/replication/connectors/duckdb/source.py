@@ -193,6 +193,12 @@ class DuckDBSourceSession:
         fields = [field for field in schema if source_column(field) in table.primary_key]
         return self._batches(table, condition, pa.schema(fields))
 
+    def digits(self, table: Table, read: ReadFilter, column: str) -> tuple[int, int]:
+        condition = source_condition(table, self._relations.types(table), [read])
+        longest = f"max(length(ltrim({quote(column)}::VARCHAR, '-')))"
+        (before,) = self._one(table, f"SELECT {longest} FROM {self._relations.qualified(table)}", condition)
+        return int(before or 1), 0
+
     def watermark(self, table: Table) -> str | None:
         types = self._relations.types(table)
         assert table.cursor is not None
@@ -226,17 +232,27 @@ class DuckDBSourceSession:
         rows = f"SELECT * FROM {self._relations.qualified(table)} WHERE {condition}"
         return diffing.side(self._run, rows, (), self._values(table, schema), compared, table.key_columns)
 
-    def fingerprint(self, table: Table) -> str:
-        types = self._relations.types(table)
-        if table.cursor:
-            known(table, types, table.cursor, "cursor")
+    def fingerprints(self, tables: Sequence[Table]) -> dict[str, str]:
+        try:
+            found = self._run(
+                " UNION ALL ".join(map(self._facts, range(len(tables)), tables)) + " ORDER BY 1"
+            )
+        except (duckdb.ProgrammingError, duckdb.DataError):
+            # it doesn't say which of them is to blame
+            singly = ([table] for table in tables) if len(tables) > 1 else ()
+            return {name: text for one in singly for name, text in self.fingerprints(one).items()}
+        return {
+            table.name: hashlib.sha256(repr(tuple(facts)).encode()).hexdigest()[:16]
+            for table, (_, *facts) in zip(tables, found, strict=True)
+        }
+
+    def _facts(self, place: int, table: Table) -> str:
         # without a cursor only a checksum of the rows themselves shows an update
         change = f"max({quote(table.cursor)})::VARCHAR" if table.cursor else "sum(hash(t))::VARCHAR"
-        condition = source_condition(table, types, [ReadFilter()])
-        facts = self._one(
-            table, f"SELECT count(*), {change} FROM {self._relations.qualified(table)} AS t", condition
+        where = source_condition(table, {}, [ReadFilter()]).shown()
+        return (
+            f"SELECT {place}, count(*), {change} FROM {self._relations.qualified(table)} AS t WHERE {where}"
         )
-        return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
 
     # ---------------------------------------------------------------- parts
 
@@ -298,23 +314,24 @@ class DuckDBSourceSession:
         return connection
 
     def _refuse_rows_without_window(self, table: Table, types: Mapping[str, str], read: ReadFilter) -> None:
-        partition = table.partition
-        if read.window is None or partition is None or partition.nulls != "refuse":
-            return
-        known(table, types, read.window.column, "partition column")
-        column = quote(read.window.column)
-        condition = source_condition(table, types, [ReadFilter()])
-        (nulls,) = self._one(
-            table,
-            f"SELECT count(*) FILTER (WHERE {column} IS NULL) FROM {self._relations.qualified(table)}",
-            condition,
-        )
-        if nulls:
-            raise PlanError(
-                f"{nulls} rows of table '{table.name}' have no value in the partition column "
-                f"'{read.window.column}' and so belong to no window",
-                hint="give them a value, or say under `partition:` what to do with them: `nulls: first` or `ignore`",
+        for partition in table.dimensions if read.window else ():
+            if partition.nulls != "refuse":
+                continue
+            known(table, types, partition.column, "partition column")
+            condition = source_condition(table, types, [ReadFilter()])
+            (nulls,) = self._one(
+                table,
+                f"SELECT count(*) FILTER (WHERE {quote(partition.column)} IS NULL) "
+                f"FROM {self._relations.qualified(table)}",
+                condition,
             )
+            if nulls:
+                raise PlanError(
+                    f"{nulls} rows of table '{table.name}' have no value in the partition column "
+                    f"'{partition.column}' and so belong to no window",
+                    hint="give them a value, or say under `partition:` what to do with them: "
+                    "`nulls: first` or `ignore`",
+                )
 
     def _example(
         self, table: Table, columns: Sequence[ProjectedColumn], condition: Condition

@@ -7,7 +7,7 @@ same text goes the fast way, by COPY.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -120,7 +120,7 @@ def unlimited(type_name: str) -> str:
 
 
 def _read(made: Condition, relation: Relation, read: ReadFilter) -> str:
-    parts = [_window(made, relation, read.window)] if read.window else []
+    parts = list(_window(made, relation, read.window)) if read.window else []
     for bound, operator in ((read.since, ">="), (read.until, "<=")):
         if read.cursor is not None and bound is not None:
             cursor, column = column_of(relation, read.cursor, "cursor"), quote(read.cursor)
@@ -129,11 +129,12 @@ def _read(made: Condition, relation: Relation, read: ReadFilter) -> str:
     return " AND ".join(parts)
 
 
-def _window(made: Condition, relation: Relation, window: Window) -> str:
-    type_name = column_of(relation, window.column, "partition column").type
-    column = quote(window.column)
-    inside = " AND ".join(
-        f"{column} {operator} {made.bind(value, type_name)}"
-        for operator, value in window.comparisons(arrow_type(type_name))
-    )
-    return f"({inside} OR {column} IS NULL)" if window.takes_nulls else inside
+def _window(made: Condition, relation: Relation, window: Window) -> Iterator[str]:
+    for condition in window.conditions:
+        type_name = column_of(relation, condition.column, "partition column").type
+        column = quote(condition.column)
+        inside = " AND ".join(
+            f"{column} {operator} {made.bind(value, type_name)}"
+            for operator, value in condition.comparisons(arrow_type(type_name))
+        )
+        yield f"({inside} OR {column} IS NULL)" if condition.takes_nulls else inside

@@ -67,19 +67,19 @@ def literal(text: str) -> str:
 
 
 class PostgresConnection:
-    """One connection, always inside a transaction at READ COMMITTED.
+    """One connection, always inside a transaction: at READ COMMITTED, or of one snapshot that is only read.
 
     Everything it sets ends with the transaction, so that it can go through a pooler of transactions.
     """
 
-    def __init__(self, dsn: str) -> None:
-        """Connects. Raises ConnectionFailed; no error or repr shows the password."""
+    def __init__(self, dsn: str, *, read_only: bool = False) -> None:
+        """Connects, to a standby only for reading. Raises ConnectionFailed; no error or repr shows the password."""
         self.errors = Errors(dsn)
-        self._begin = _begin(server_options(dsn))
+        self._begin = _begin(server_options(dsn), read_only)
         self._cancelled = threading.Event()
         try:
             self._connection = psycopg.connect(
-                with_defaults(dsn, target_session_attrs="primary"),
+                with_defaults(dsn, target_session_attrs="any" if read_only else "primary"),
                 client_encoding="utf8",
                 autocommit=True,  # we begin ourselves, with all settings in one round trip
                 prepare_threshold=None,
@@ -89,6 +89,7 @@ class PostgresConnection:
             raise self.errors.connecting(error) from None
         self.role = self._connection.info.user
         self.version = self._connection.info.server_version // 10000
+        self.encoding = self._connection.info.parameter_status("server_encoding")
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Runs one statement; gives its rows, none when it has no result."""
@@ -158,9 +159,10 @@ class PostgresConnection:
             raise self.errors.running(error, sql, self.role) from error
 
 
-def _begin(given: str) -> str:
+def _begin(given: str, read_only: bool) -> str:
     # a database or role may have another default, which would look before it has the lock
-    statements = ["BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"]
+    level = "REPEATABLE READ READ ONLY" if read_only else "READ COMMITTED READ WRITE"
+    statements = [f"BEGIN ISOLATION LEVEL {level}"]
     statements += [f"SET LOCAL {name} = {literal(value)}" for name, value in PINNED.items()]
     limits = {name: value for name, value in LIMITS.items() if not re.search(rf"\b{name}\b", given)}
     for name, value in limits.items():

@@ -55,9 +55,9 @@ class PostgresDestination:
         return fit(written, existing)
 
     @contextmanager
-    def session(self) -> Iterator[PostgresSession]:
+    def session(self, *, read_only: bool = False) -> Iterator[PostgresSession]:
         quote(self.schema)  # refuses what is no name
-        connection = PostgresConnection(self._dsn)
+        connection = PostgresConnection(self._dsn, read_only=read_only)
         try:
             yield PostgresSession(connection, self.schema)
         finally:
@@ -66,10 +66,11 @@ class PostgresDestination:
 
 
 class PostgresSession:
-    """One transaction at READ COMMITTED."""
+    """One transaction at READ COMMITTED; for reading only, at REPEATABLE READ."""
 
     overriding = "OVERRIDING SYSTEM VALUE"
     row_id = "ctid"
+    declares_keys = True
     json = "jsonb"
 
     def __init__(self, connection: PostgresConnection, schema: str) -> None:
@@ -96,7 +97,7 @@ class PostgresSession:
         return f"{quote(self._schema)}.{quote(name)}"
 
     def target(self, plan: Plan) -> str:
-        return self._swap.table if self._swap else self._final(plan.table)
+        return self._swap.table if self._swap else self.relation(plan.table)
 
     def stage(self, plan: Plan) -> str:
         return self.target(plan) if plan.stages_in_final_table else f"pg_temp.{quote(_stage_name(plan))}"
@@ -104,7 +105,7 @@ class PostgresSession:
     def staged_keys(self, plan: Plan) -> str:
         return f"pg_temp.{quote(_stage_name(plan, 'keys'))}"
 
-    def _final(self, table: Table) -> str:
+    def relation(self, table: Table) -> str:
         return f"{quote(table.target_schema(self._schema))}.{quote(table.target_name)}"
 
     # ---------------------------------------------------------------- lock, then look
@@ -234,7 +235,7 @@ class PostgresSession:
             Value(travels, quote(name), plan.columns[name], nullable=name not in plan.key)
             for travels, name in names
         ]
-        sql = PostgresCanonical().figures(values, wanted)
+        sql = PostgresCanonical(self._connection.encoding).figures(values, wanted)
         [(figures,)] = self.execute(f"SELECT {sql} FROM ({rows}) AS r", parameters)
         return wanted.read(figures)
 
@@ -281,7 +282,7 @@ class PostgresSession:
             condition = f"({condition}) AND t.{quote(IS_CURRENT)}"
         if table.deletes == "soft" and DELETED_AT in columns:
             condition = f"({condition}) AND t.{quote(DELETED_AT)} IS NULL"
-        return f"{self._final(table)} AS t WHERE {condition}", filters.values
+        return f"{self.relation(table)} AS t WHERE {condition}", filters.values
 
     # ---------------------------------------------------------------- the ledger
 

@@ -12,6 +12,7 @@ from code_location.replication.errors import ConnectionFailed, KeyViolation, Loa
 
 _COPY_PLACE = re.compile(r"^COPY .*, line (?P<row>\d+)(?:, column (?P<column>\w+))?", re.MULTILINE)
 _DENIED = re.compile(r"permission denied for (?P<kind>\w+(?: \w+)?) (?P<name>\S+)$")
+_KEY = re.compile(r"Key \((?P<columns>.*?)\)=\(")
 _GRANTS = {
     "database": "GRANT CREATE ON DATABASE {name} TO {role}",
     "schema": "GRANT USAGE, CREATE ON SCHEMA {name} TO {role}",
@@ -166,7 +167,8 @@ class Errors:
         if detail.endswith("already exists"):
             name = diagnosis.constraint_name or "a unique index"
             hint = f"{self.shown.get(name, name)} of the destination allows each key once"
-        return KeyViolation(where + detail, hint=hint)
+        columns = _KEY.match(detail)
+        return KeyViolation(where + detail, hint=hint, columns=_names(columns["columns"]) if columns else ())
 
     def _redacted(self, text: str) -> str:
         for secret in self._secrets:
@@ -183,6 +185,11 @@ def plain(text: str) -> str:
 def is_lost(text: str) -> bool:
     """Whether a message without SQLSTATE is about a connection that broke."""
     return any(phrase in text for phrase in _LOST)
+
+
+def _names(columns: str) -> list[str]:
+    """The columns of an index as Postgres lists them; an expression stays what it is."""
+    return [part.strip().strip('"').replace('""', '"') for part in columns.split(",")]
 
 
 def _missing_right(message: str, sql: str, role: str) -> str:

@@ -29,11 +29,11 @@ class Filters:
     def _read(self, read: ReadFilter) -> str:
         """Empty when every row is let through."""
         parts = []
-        if read.window:
-            column, kind = self._column(read.window.column, "partition column")
-            comparisons = read.window.comparisons(arrow_type(kind))
+        for condition in read.window.conditions if read.window else ():
+            column, kind = self._column(condition.column, "partition column")
+            comparisons = condition.comparisons(arrow_type(kind))
             inside = " AND ".join(f"{column} {op} {self._bind(value, kind)}" for op, value in comparisons)
-            parts.append(f"({inside} OR {column} IS NULL)" if read.window.takes_nulls else inside)
+            parts.append(f"({inside} OR {column} IS NULL)" if condition.takes_nulls else inside)
         for bound, operator in ((read.since, ">="), (read.until, "<=")):
             if read.cursor is not None and bound is not None:
                 column, kind = self._column(read.cursor, "cursor")

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from code_location.replication.connectors.postgres.type_names import TypeName, parse
 from code_location.replication.errors import UnsupportedType
-from code_location.replication.types import Kind, Reading
+from code_location.replication.types import ARROW, Kind, Reading
 
 SYSTEM = "postgres"
 
@@ -202,6 +202,8 @@ def read_column(table: str, column: str, type_name: str, expression: str, destin
     if destination == SYSTEM:
         return _at_home(rule, name, type_name, value)
     if rule.kind is Kind.DECIMAL and name.name == "numeric" and _decimal(name) is None:
+        if destination == ARROW and not name.arguments:
+            return _digits(rule, name, type_name, value)
         raise _unsupported(table, column, type_name, "numeric(38, 10)")
     if name.is_array:
         return _array(rule, name, type_name, value)
@@ -275,6 +277,20 @@ def _array(rule: Rule, name: TypeName, type_name: str, value: str) -> Reading:
         refuse_if=dimensions,
         refuse_why=why,
         cast_to="text",
+    )
+
+
+def _digits(rule: Rule, name: TypeName, type_name: str, value: str) -> Reading:
+    """A numeric of any precision, for who makes decimals of its text."""
+    if name.is_array:
+        return _array(rule, name, type_name, value)
+    return Reading(
+        Kind.NUMERIC,
+        type_name,
+        f"{value}::text",
+        refuse_if=f"{value}::text IN ('NaN', 'Infinity', '-Infinity')",
+        refuse_why="that are no numbers, which a decimal can't hold",
+        cast_to="float8",
     )
 
 

@@ -94,7 +94,7 @@ def find_relation(execute: Execute, schema: str, table: str, wanted: Callable[[s
         names = sorted(name for (name,) in execute(_NAMES, [schema]))
         near = nearest(table, names)
         raise PlanError(
-            f"there is no table '{table}' in schema '{schema}' of the source{near}",
+            f"there is no table '{table}' in schema '{schema}'{near}",
             hint="" if near else "it has " + (", ".join(names) or "no tables"),
         )
     oid, kind, role, may_enter, may_read = found[0]

@@ -75,6 +75,7 @@ class Control(_Connection):
                 cursor_factory=psycopg.RawCursor,
                 client_encoding="utf8",
             )
+        self.encoding = self._connection.info.parameter_status("server_encoding")
         try:
             self.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             if snapshot is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -24,7 +23,7 @@ from code_location.replication.connectors.postgres.conditions import (
 )
 from code_location.replication.connectors.postgres.connection import quote
 from code_location.replication.connectors.postgres.figures import PostgresCanonical
-from code_location.replication.connectors.postgres.fingerprints import fingerprint_facts
+from code_location.replication.connectors.postgres.fingerprints import fingerprints
 from code_location.replication.connectors.postgres.projection import Projection, project
 from code_location.replication.connectors.postgres.relations import (
     Relation,
@@ -40,7 +39,6 @@ from code_location.replication.errors import LoadError, PlanError
 from code_location.replication.plan import ReadFilter
 from code_location.replication.types import source_column
 from code_location.replication.verify import Figures, Value, Verification, verification
-from code_location.replication.windows import Window
 
 # small batches stay in the processor's caches; 100,000 rows were a third slower end to end
 BATCH_ROWS = 12_000
@@ -112,7 +110,7 @@ class PostgresSession:
         with _about(table):
             relation = self._relation(table)
             projection = project(table, relation, destination, self._type_of(table), self._resolved)
-            self._refuse_rows_without_window(table, relation, read.window)
+            self._refuse_rows_without_window(table, relation, read)
             described = self._look(table, relation, read, projection, destination)
             projection = described.projection
             self._described[table.name] = described
@@ -140,6 +138,15 @@ class PostgresSession:
             projection = self._described[table.name].projection
             fields = pa.schema(field for field in schema if source_column(field) in table.primary_key)
             return self._batches(table, projection, condition(table, self._relation(table)), fields)
+
+    def digits(self, table: Table, read: ReadFilter, column: str) -> tuple[int, int]:
+        value = quote(column)
+        with _about(table):
+            where = condition(table, self._relation(table), [read])
+            before, after = self._ask(
+                table, where, f"max(length(trunc(abs({value}))::text))", f"max(scale({value}))"
+            )
+            return int(before or 1), int(after or 0)
 
     def watermark(self, table: Table) -> str | None:
         assert table.cursor is not None
@@ -176,12 +183,8 @@ class PostgresSession:
         values = self._described[table.name].values(schema)
         return diffing.side(self._control.execute, rows, (), values, compared, table.key_columns)
 
-    def fingerprint(self, table: Table) -> str:
-        with _about(table):
-            facts = fingerprint_facts(
-                self._control.execute, self._relation(table), self._name(table), table.where
-            )
-            return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
+    def fingerprints(self, tables: Sequence[Table]) -> dict[str, str]:
+        return fingerprints(self._control.execute, self._schema, tables)
 
     def _relation(self, table: Table) -> Relation:
         if table.name not in self._relations:
@@ -227,20 +230,20 @@ class PostgresSession:
     def _resolved(self, type_name: str) -> str:
         return resolve(self._control.execute, type_name)
 
-    def _refuse_rows_without_window(self, table: Table, relation: Relation, window: Window | None) -> None:
-        if window is None or table.partition is None or table.partition.nulls != "refuse":
-            return
-        if not column_of(relation, window.column, "partition column").nullable:
-            return
-        where = condition(table, relation)
-        where.and_(f"{quote(window.column)} IS NULL")
-        (nulls,) = self._ask(table, where, "count(*)")
-        if nulls:
-            raise PlanError(
-                f"{nulls} rows of table '{table.name}' have no value in the partition column '{window.column}' "
-                "and so belong to no window",
-                hint="give them a value, or say `nulls: first` or `nulls: ignore` under `partition`",
-            )
+    def _refuse_rows_without_window(self, table: Table, relation: Relation, read: ReadFilter) -> None:
+        for partition in table.dimensions if read.window else ():
+            name = partition.column
+            if partition.nulls != "refuse" or not column_of(relation, name, "partition column").nullable:
+                continue
+            where = condition(table, relation)
+            where.and_(f"{quote(name)} IS NULL")
+            (nulls,) = self._ask(table, where, "count(*)")
+            if nulls:
+                raise PlanError(
+                    f"{nulls} rows of table '{table.name}' have no value in the partition column '{name}' "
+                    "and so belong to no window",
+                    hint="give them a value, or say `nulls: first` or `nulls: ignore` under `partition`",
+                )
 
     def _look(
         self, table: Table, relation: Relation, read: ReadFilter, projection: Projection, destination: str
@@ -284,7 +287,9 @@ class PostgresSession:
         wanted = verification(level, schema, described.destination)
         values = described.values(schema)
         with _about(table):
-            figures = self._ask(table, where, PostgresCanonical().figures(values, wanted))[0]
+            figures = self._ask(
+                table, where, PostgresCanonical(self._control.encoding).figures(values, wanted)
+            )[0]
         return wanted.read(figures)
 
     def _batches(

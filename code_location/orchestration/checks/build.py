@@ -75,3 +75,9 @@ def _result(key: AssetKey, comparison: CountComparison) -> AssetCheckResult:
             "scope": comparison.scope,
         },
     )
+
+
+def build_checks(
+    project: ReplicationProject, translator: ReplicationTranslator | None = None
+) -> list[AssetChecksDefinition]:
+    return [row_count_checks(project, translator)]

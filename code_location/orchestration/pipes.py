@@ -1,0 +1,171 @@
+"""Loads in external processes, through Dagster Pipes: one process a table, and its events as if it were our own."""
+
+from __future__ import annotations
+
+import queue
+import re
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any, Protocol, cast
+
+from dagster import AssetKey, OpExecutionContext
+
+from code_location.orchestration.pipes_worker import FAILED
+from code_location.orchestration.wire import error_from_json, event_from_json
+from code_location.replication import LoadFailure, LoadRequest, Progress, ReplicationError
+from code_location.replication.errors import LoadError
+from code_location.replication.runner import Event
+
+# what a process may take to roll back before it is killed
+_GRACE_SECONDS = 10.0
+_POLL_SECONDS = 0.05
+_ENDED_BY_SIGNAL = re.compile(r"failed with code -(\d+)|'StatusCode': 1(?:28|[3-9]\d)")
+
+
+class External(Protocol):
+    """A process that loads tables."""
+
+    def run(self, hear: Callable[[Mapping[str, Any]], None]) -> None:
+        """Starts it, hands over what it reports, and returns when it has ended. Raises when it ended badly."""
+
+    def signal(self, number: signal.Signals) -> bool:
+        """Sends a signal; False when there is no process yet, or any more."""
+
+
+def load_externally(
+    groups: Sequence[Sequence[LoadRequest]],
+    launch: Callable[[Sequence[LoadRequest]], External],
+    concurrency: int,
+) -> Iterator[Event]:
+    """Loads each group in a process of its own, `concurrency` of them at a time.
+
+    Yields as `replicate` does. A process that dies fails what it hasn't reported; the others go on. Closing the
+    iterator stops all processes, lets them roll back, and waits for it.
+    """
+    crew = _Crew(launch)
+    pool = ThreadPoolExecutor(max_workers=concurrency, thread_name_prefix="external")
+    try:
+        for group in groups:
+            pool.submit(crew.work, group)
+        unfinished = sum(map(len, groups))
+        while unfinished:
+            event = crew.events.get()
+            if isinstance(event, BaseException):
+                raise event
+            unfinished -= not isinstance(event, Progress)
+            yield event
+    finally:
+        crew.stop()
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+class _Crew:
+    """The processes that run now."""
+
+    def __init__(self, launch: Callable[[Sequence[LoadRequest]], External]) -> None:
+        self.events: queue.Queue[Event | BaseException] = queue.Queue()
+        self._launch = launch
+        self._stopping = threading.Event()
+
+    def stop(self) -> None:
+        self._stopping.set()
+
+    def work(self, group: Sequence[LoadRequest]) -> None:
+        """Runs one process from its start to its end, in the calling thread. Every request gets its event."""
+        requests = {str(request.load_id): request for request in group}
+        left = dict(requests)
+
+        def hear(message: Mapping[str, Any]) -> None:
+            if message["event"] == FAILED:
+                fail(error_from_json(message["error"]))
+                return
+            event = event_from_json(message, requests)
+            if not isinstance(event, Progress):
+                del left[message["load"]]
+            self.events.put(event)
+
+        def fail(error: ReplicationError) -> None:
+            while left:
+                self.events.put(LoadFailure(left.popitem()[1], error))
+
+        try:
+            fail(self._run(self._launch(group), hear, group[0].table.name))
+        except BaseException as error:  # a bug: whoever reads the events raises it
+            self.events.put(error)
+
+    def _run(
+        self, process: External, hear: Callable[[Mapping[str, Any]], None], table: str
+    ) -> ReplicationError:
+        """Gives what there is to say of loads that the process hasn't reported."""
+        ended = threading.Event()
+        stopper = threading.Thread(target=self._stop_when_told, args=(process, ended), daemon=True)
+        stopper.start()
+        try:
+            process.run(hear)
+        except ReplicationError as error:
+            return error
+        except Exception as error:  # whatever a client has to say of its process
+            by_signal = _ENDED_BY_SIGNAL.search(str(error))
+            return LoadError(
+                f"the external process of table '{table}' died: {error}{_named(by_signal)}",
+                hint="what it hadn't committed is rolled back; a retry, or a re-execution from failure, finds what it had",
+                transient=by_signal is not None,
+            )
+        finally:
+            ended.set()
+            stopper.join()
+        return LoadError(f"the external process of table '{table}' ended without a word about it")
+
+    def _stop_when_told(self, process: External, ended: threading.Event) -> None:
+        while not self._stopping.wait(_POLL_SECONDS):
+            if ended.is_set():
+                return
+        # it may be about to start, too
+        while not process.signal(signal.SIGINT):
+            if ended.wait(_POLL_SECONDS):
+                return
+        if not ended.wait(_GRACE_SECONDS):
+            process.signal(signal.SIGKILL)
+
+
+def _named(by_signal: re.Match[str] | None) -> str:
+    if by_signal and by_signal[1]:
+        with suppress(ValueError):
+            return f" ({signal.Signals(int(by_signal[1])).name})"
+    return ""
+
+
+class Listener:
+    """Stands before Pipes' own handler of messages: it would keep all custom messages until the process ends."""
+
+    def __init__(self, handler: Any, hear: Callable[[Mapping[str, Any]], None]) -> None:
+        self._handler = handler
+        self._hear = hear
+
+    def handle_message(self, message: Mapping[str, Any]) -> None:
+        if message["method"] == "report_custom_message":
+            self._hear(message["params"]["payload"])
+        else:
+            self._handler.handle_message(message)
+
+    def report_pipes_framework_exception(self, origin: str, exc_info: Any) -> None:
+        self._handler.report_pipes_framework_exception(origin, exc_info)
+
+
+class _ForAssets:
+    """A step's context with only some of its assets: Pipes asks the instance about each that there is."""
+
+    def __init__(self, context: OpExecutionContext, keys: frozenset[AssetKey]) -> None:
+        self._context = context
+        self.selected_asset_keys = keys
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._context, name)
+
+
+def for_assets(context: OpExecutionContext, keys: frozenset[AssetKey]) -> OpExecutionContext:
+    """The context to open a Pipes session with, for some assets of a step."""
+    return cast(OpExecutionContext, _ForAssets(context, keys))
