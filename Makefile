@@ -9,7 +9,7 @@ INSTALLED := .venv/.installed
 UV := uv==0.13.8
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test test-crash test-servers test-compose benchmark benchmark-peers lint format lock clean
+.PHONY: help setup demo up test test-crash test-servers test-ui test-compose benchmark benchmark-peers lint format lock clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
@@ -40,6 +40,9 @@ test-crash: $(INSTALLED) ## kill processes and servers at every point of the com
 test-servers: $(INSTALLED) ## Postgres with TLS, as a hot standby, in other versions
 	@$(BIN)/pytest -m servers
 
+test-ui: $(INSTALLED) ## use the UI as an operator does, in a real browser; keeps pictures (needs Chromium)
+	@$(BIN)/pytest -m browser tests/end_to_end --screenshots .screenshots
+
 test-compose: $(INSTALLED) ## build the image, bring the compose project up and replicate inside (needs Docker)
 	@$(BIN)/pytest -m compose tests/end_to_end
 
@@ -67,4 +70,4 @@ lock: $(INSTALLED) ## resolve pyproject.toml into the lock files anew
 		--all-extras --constraints requirements.lock --output-file requirements-dev.lock pyproject.toml
 
 clean: ## remove the environment and what the demo left
-	rm -rf .venv .venv-peers .demo
+	rm -rf .venv .venv-peers .demo .screenshots

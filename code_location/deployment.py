@@ -12,6 +12,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from code_location.replication import ReplicationConfig
 
 _MAX_IDENTIFIER = 63
 
@@ -45,6 +49,14 @@ class Deployment:
         if kind not in (DeploymentKind.LOCAL, DeploymentKind.PRODUCTION):
             raise ValueError(f"REPLICATION_DEPLOYMENT is '{kind}'; it must be 'local' or 'production'")
         return cls(DeploymentKind(kind))
+
+    def configured(self, config: ReplicationConfig) -> ReplicationConfig:
+        """A replication as this deployment runs it: into its own schemas, and in a branch only samples of tables.
+
+        Whatever counts, compares or copies rows has to use this one, or it would not find the same rows.
+        """
+        config = config.with_destination_schemas(self.destination_schema)
+        return config.with_samples() if self.kind is DeploymentKind.BRANCH else config
 
     def destination_schema(self, base: str) -> str:
         """The schema to write to: `base`, or for a branch deployment one of its own, at most 63 bytes long.

@@ -16,6 +16,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="URL",
         help="use this server (postgresql://superuser:password@host:port/postgres) instead of starting one",
     )
+    parser.addoption(
+        "--screenshots", metavar="FOLDER", help="keep what the browser showed (tests marked browser)"
+    )
 
 
 def pytest_report_header(config: pytest.Config) -> str:

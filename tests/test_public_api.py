@@ -1,5 +1,6 @@
 """The names that others build on. Taking one away or renaming it breaks somebody: do so on purpose."""
 
+import inspect
 import subprocess
 import sys
 
@@ -12,6 +13,8 @@ PUBLIC = {
     code_location: {
         "Deployment",
         "DeploymentKind",
+        "ReplicationComponent",
+        "ReplicationIOManager",
         "ReplicationProject",
         "ReplicationResource",
         "ReplicationTableData",
@@ -48,6 +51,20 @@ def test_exported_names(module):
         assert thing.__name__ == name
         assert thing.__module__.startswith("code_location.")
         assert thing.__doc__, f"{name} has no docstring"
+
+
+ARGUMENTS = {
+    "ReplicationProject": "path deployment name",
+    "replication_assets": "project name group_name translator partitions_def backfill_policy pool op_tags select exclude",
+    "build_replication_defs": "project translator resource",
+    "ReplicationResource": "concurrency attempts",
+}
+
+
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_arguments(name):
+    """There may be more of them, never fewer."""
+    assert set(ARGUMENTS[name].split()) <= set(inspect.signature(getattr(code_location, name)).parameters)
 
 
 def test_unknown_names():

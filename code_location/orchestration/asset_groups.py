@@ -9,10 +9,13 @@ from dagster import AssetExecutionContext, AssetsDefinition, BackfillPolicy, Par
 
 from code_location.orchestration.assets import replication_assets
 from code_location.orchestration.project import ReplicationProject
-from code_location.orchestration.resource import Event, ReplicationResource
+from code_location.orchestration.resource import Event
 from code_location.orchestration.table_data import ReplicationTableData
 from code_location.orchestration.translator import ReplicationTranslator, specs_by_table
 from code_location.replication import Table
+
+# what the resource that copies tables goes by
+RESOURCE_KEY = "replication"
 
 
 @dataclass
@@ -35,7 +38,9 @@ class _Group:
 
 
 def build_assets(
-    project: ReplicationProject, translator: ReplicationTranslator | None = None
+    project: ReplicationProject,
+    translator: ReplicationTranslator | None = None,
+    resource_key: str = RESOURCE_KEY,
 ) -> list[AssetsDefinition]:
     """One multi-asset for each group of tables that agree on partitions, backfill policy, pool and op tags.
 
@@ -49,7 +54,7 @@ def build_assets(
         names[name] = names.get(name, 0) + 1
         if names[name] > 1:
             name = f"{name}_{names[name]}"
-        assets.append(_multi_asset(project, translator, project.prefixed(name), group))
+        assets.append(_multi_asset(project, translator, project.prefixed(name), group, resource_key))
     return assets
 
 
@@ -76,7 +81,11 @@ def _groups(project: ReplicationProject, translator: ReplicationTranslator) -> l
 
 
 def _multi_asset(
-    project: ReplicationProject, translator: ReplicationTranslator, name: str, group: _Group
+    project: ReplicationProject,
+    translator: ReplicationTranslator,
+    name: str,
+    group: _Group,
+    resource_key: str,
 ) -> AssetsDefinition:
     @replication_assets(
         project=project,
@@ -86,9 +95,10 @@ def _multi_asset(
         pool=group.pool,
         op_tags=group.op_tags,
         select=[table.name for table in group.tables],
+        required_resource_keys={resource_key},
     )
-    def tables(context: AssetExecutionContext, replication: ReplicationResource) -> Iterator[Event]:
-        yield from replication.replicate(context)
+    def tables(context: AssetExecutionContext) -> Iterator[Event]:
+        yield from getattr(context.resources, resource_key).replicate(context)
 
     return tables
 

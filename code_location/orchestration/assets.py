@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any, TypeVar
 
 from dagster import (
@@ -15,6 +16,8 @@ from dagster import (
     multi_asset,
 )
 
+from code_location.orchestration.checks.names import LOAD_VERIFIED, has_check
+from code_location.orchestration.checks.verification import load_check_specs
 from code_location.orchestration.given_partitions import misfit
 from code_location.orchestration.project import ReplicationProject
 from code_location.orchestration.table_data import ReplicationTableData
@@ -42,6 +45,7 @@ def replication_assets(
     op_tags: Mapping[str, Any] | None = None,
     select: str | Sequence[str] | None = None,
     exclude: str | Sequence[str] | None = None,
+    required_resource_keys: AbstractSet[str] | None = None,
 ) -> Callable[[Callable[..., Any]], AssetsDefinition]:
     """Makes an asset of every table; the decorated function yields from `ReplicationResource.replicate`.
 
@@ -59,6 +63,7 @@ def replication_assets(
             of the tables.
         backfill_policy: For partitioned tables; the translator's by default, which is one run for a whole range.
         pool, op_tags: As for Dagster's `multi_asset`; the translator's by default.
+        required_resource_keys: As for `multi_asset`, for a function that takes its resources from the context.
         select, exclude: Names of tables to take or leave out, with `*` and `?` as wildcards.
 
     Raises ConfigError when no table is left, when the tables don't agree on partitions, backfill policy, pool or op
@@ -90,10 +95,14 @@ def replication_assets(
     return multi_asset(
         name=name,
         specs=[_for_the_resource(specs[d.table.name], d, translator, group_name) for d in data],
+        check_specs=load_check_specs(
+            specs[table.name].key for table in tables if has_check(project, table, LOAD_VERIFIED)
+        ),
         can_subset=True,
         backfill_policy=backfill_policy if partitions else None,
         pool=pool,
         op_tags=op_tags,
+        required_resource_keys=required_resource_keys,
     )
 
 

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from dagster import (
+    AssetCheckResult,
     AssetExecutionContext,
     AssetKey,
     AssetMaterialization,
@@ -19,14 +20,13 @@ from dagster._core.execution.plan.execute_step import _get_output_asset_events
 from dagster_shared.utils.warnings import disable_dagster_warnings
 
 from code_location.orchestration.assets import source_key_of
-from code_location.orchestration.assets import source_key_of
 from code_location.orchestration.metadata import load_metadata
 from code_location.orchestration.project import ReplicationProject
 from code_location.orchestration.resuming import reported_loads
 from code_location.orchestration.versions import data_version_of
 from code_location.replication import LoadResult
 
-Event = MaterializeResult[Any] | AssetMaterialization | Output[Any]
+Event = MaterializeResult[Any] | AssetMaterialization | Output[Any] | AssetCheckResult
 
 
 class CommitEvents:

@@ -23,13 +23,14 @@ from pydantic import Field
 
 from code_location.orchestration.assets import PROJECT_KEY, TABLE_KEY
 from code_location.orchestration.checks.names import CONTENTS
+from code_location.orchestration.checks.selections import with_cheap_checks
 from code_location.orchestration.project import ReplicationProject
 from code_location.orchestration.translator import ReplicationTranslator
 from code_location.replication import ReplicationError, Table, pruning
 from code_location.replication.connectors import destination_of
 from code_location.replication.ledger import Ledger
 
-CLEAN_UP = "clean_up"
+VERIFY, CLEAN_UP = "verify", "clean_up"
 
 ReplicationJob = UnresolvedAssetJobDefinition | JobDefinition
 
@@ -48,15 +49,15 @@ def build_jobs(
     jobs: list[ReplicationJob] = [
         define_asset_job(
             project.prefixed(name),
-            AssetSelection.assets(*keys),
-            description=f"Replicates {_count(keys)} {what}: " + _named(keys),
+            with_cheap_checks(project, translator, keys),
+            description=f"Replicates {_count(keys)} {what}: " + listed(keys),
         )
         for name, what, keys in _by_partitions(assets)
     ]
     if launched := [check for check in checks if all(key.name != CONTENTS for key in check.check_keys)]:
         keys = {key.asset_key for check in launched for key in check.check_keys}
         verify = define_asset_job(
-            project.prefixed("verify"),
+            project.prefixed(VERIFY),
             AssetSelection.checks(*launched),
             description=f"Runs the checks of {_count(keys)} without loading anything.",
         )
@@ -67,6 +68,12 @@ def build_jobs(
 def partitions_suffix(table: Table) -> str:
     """What tells names of jobs and schedules apart by partitions: nothing, `_by_day`, `_by_day_and_value`."""
     return "_by_" + "_and_".join(partition.by for partition in table.dimensions) if table.partition else ""
+
+
+def listed(keys: Sequence[AssetKey], most: int = 20) -> str:
+    """The first of some assets, for descriptions."""
+    names = [key.to_user_string() for key in keys[:most]]
+    return ", ".join(names) + (" ..." if len(keys) > most else "")
 
 
 def _by_partitions(assets: Sequence[AssetsDefinition]) -> list[tuple[str, str, list[AssetKey]]]:
@@ -128,8 +135,3 @@ def _clean_up(project: ReplicationProject) -> JobDefinition:
 
 def _count(keys: Sequence[AssetKey] | set[AssetKey]) -> str:
     return f"{len(keys)} table{'' if len(keys) == 1 else 's'}"
-
-
-def _named(keys: Sequence[AssetKey], most: int = 20) -> str:
-    names = [key.to_user_string() for key in keys[:most]]
-    return ", ".join(names) + (" ..." if len(keys) > most else "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 from dagster import (
     AssetKey,
@@ -21,7 +22,6 @@ from code_location.replication import ConfigError, LoadResult, ReplicationConfig
 from code_location.replication.config import Role
 from code_location.replication.config.catalog import CatalogTable
 from code_location.replication.connectors import destination_of
-from code_location.replication.connectors.base import Destination
 from code_location.replication.connectors.selection import Selected, select_columns
 from code_location.replication.errors import PlanError
 from code_location.replication.plan import own_columns
@@ -34,7 +34,8 @@ from code_location.replication.types import source_column
 def table_metadata(data: ReplicationTableData, source: AssetKey) -> dict[str, Any]:
     """What is known of a replicated table before it is loaded. Reads no variable of a connection string."""
     table, config = data.table, data.config
-    metadata = _address(config, "destination", *_target(table, config))
+    place = data.project.places["destination"]
+    metadata = _address(data.destination.type, place, *_target(table, config))
     if known := _in_catalog(data):
         columns = _copied(table, known)
         types = {column.name: column for column in known.columns}
@@ -58,8 +59,8 @@ def table_metadata(data: ReplicationTableData, source: AssetKey) -> dict[str, An
 
 def source_metadata(data: ReplicationTableData) -> dict[str, Any]:
     """What is known of a table in the source."""
-    connection = data.source
-    metadata = _address(data.config, "source", connection.schema_or_default, data.table.name)
+    place, schema = data.project.places["source"], data.source.schema_or_default
+    metadata = _address(data.source.type, place, schema, data.table.name)
     if known := _in_catalog(data):
         metadata["dagster/column_schema"] = TableSchema(
             columns=[
@@ -78,10 +79,11 @@ def source_metadata(data: ReplicationTableData) -> dict[str, Any]:
 
 def code_reference(data: ReplicationTableData) -> dict[str, Any]:
     """Where the table's entry stands. `link_code_references_to_git` makes a link to the repository of it."""
-    path = str(data.config.path.absolute())
     # they are in beta, and mean no harm to anybody if they go
     with disable_dagster_warnings():
-        reference = LocalFileCodeReference(file_path=path, line_number=data.line, label=data.config.path.name)
+        reference = LocalFileCodeReference(
+            file_path=data.project.location, line_number=data.line, label=data.project.path.name
+        )
         return {"dagster/code_references": CodeReferencesMetadataValue(code_references=[reference])}
 
 
@@ -96,8 +98,11 @@ def load_metadata(
     `source` is the asset that the table's columns come from.
     """
     entry, table = result.entry, result.request.table
+    system = config.connections.destination.type
+    connection = _resolved(config, "destination")
+    place = SYSTEMS[system].uri(connection, config.path.parent) if connection else None
     metadata: dict[str, Any] = {
-        **_address(config, "destination", *_target(table, config), resolved=True),
+        **_address(system, place, *_target(table, config)),
         "replication/load_id": str(entry.load_id),
         "replication/mode": entry.mode,
         "replication/strategy": entry.strategy,
@@ -115,7 +120,8 @@ def load_metadata(
         metadata["dagster/row_count"] = rows
     if entry.watermark_after is not None:
         metadata["replication/watermark"] = entry.watermark_after
-    if result.schema is not None and (destination := _destination(config)):
+    if result.schema is not None and connection:
+        destination = destination_of(config)
         landings = destination.land(result.schema)
         metadata["dagster/column_schema"] = TableSchema(
             columns=[
@@ -145,19 +151,11 @@ def _target(table: Table, config: ReplicationConfig) -> tuple[str, str]:
     return table.target_schema(config.connections.destination.schema_or_default), table.target_name
 
 
-def _address(
-    config: ReplicationConfig, role: Role, schema: str, name: str, *, resolved: bool = False
-) -> dict[str, Any]:
-    connection = getattr(config.connections, role)
-    metadata = {
-        "dagster/table_name": f"{schema}.{name}",
-        "dagster/storage_kind": connection.type,
-    }
-    text = connection.connection
-    if resolved and (known := _resolved(config, role)):
-        text = known
-    uri = SYSTEMS[connection.type].uri(text, config.path.parent, schema, name)
-    return {**metadata, "dagster/uri": uri} if uri else metadata
+def _address(system: str, place: str | None, schema: str, name: str) -> dict[str, Any]:
+    metadata = {"dagster/table_name": f"{schema}.{name}", "dagster/storage_kind": system}
+    if place:
+        metadata["dagster/uri"] = f"{place}/{quote(schema)}/{quote(name)}"
+    return metadata
 
 
 def _resolved(config: ReplicationConfig, role: Role) -> str | None:
@@ -169,15 +167,11 @@ def _resolved(config: ReplicationConfig, role: Role) -> str | None:
 
 
 def _copied(table: Table, known: CatalogTable) -> tuple[Selected, ...]:
-    """None when the catalog doesn't fit the table, which is for the run to say."""
+    """Nothing when the catalog doesn't fit the table, which is for the run to say."""
     try:
         return select_columns(table, known.column_names)
     except PlanError:
         return ()
-
-
-def _destination(config: ReplicationConfig) -> Destination | None:
-    return destination_of(config) if _resolved(config, "destination") else None
 
 
 def _column(

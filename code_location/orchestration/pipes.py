@@ -17,8 +17,11 @@ from code_location.orchestration.pipes_worker import FAILED
 from code_location.orchestration.wire import error_from_json, event_from_json
 from code_location.replication import LoadFailure, LoadRequest, Progress, ReplicationError
 from code_location.replication.errors import LoadError
+from code_location.replication.pipeline import next_of
 from code_location.replication.runner import Event
 
+# the event of a bug in the external process
+CRASHED = "crashed"
 # what a process may take to roll back before it is killed
 _GRACE_SECONDS = 10.0
 _POLL_SECONDS = 0.05
@@ -52,7 +55,7 @@ def load_externally(
             pool.submit(crew.work, group)
         unfinished = sum(map(len, groups))
         while unfinished:
-            event = crew.events.get()
+            event = next_of(crew.events)
             if isinstance(event, BaseException):
                 raise event
             unfinished -= not isinstance(event, Progress)
@@ -77,10 +80,14 @@ class _Crew:
         """Runs one process from its start to its end, in the calling thread. Every request gets its event."""
         requests = {str(request.load_id): request for request in group}
         left = dict(requests)
+        crashes: list[str] = []
 
         def hear(message: Mapping[str, Any]) -> None:
             if message["event"] == FAILED:
                 fail(error_from_json(message["error"]))
+                return
+            if message["event"] == CRASHED:
+                crashes.append(message["message"])
                 return
             event = event_from_json(message, requests)
             if not isinstance(event, Progress):
@@ -92,12 +99,12 @@ class _Crew:
                 self.events.put(LoadFailure(left.popitem()[1], error))
 
         try:
-            fail(self._run(self._launch(group), hear, group[0].table.name))
+            fail(self._run(self._launch(group), hear, crashes))
         except BaseException as error:  # a bug: whoever reads the events raises it
             self.events.put(error)
 
     def _run(
-        self, process: External, hear: Callable[[Mapping[str, Any]], None], table: str
+        self, process: External, hear: Callable[[Mapping[str, Any]], None], crashes: Sequence[str]
     ) -> ReplicationError:
         """Gives what there is to say of loads that the process hasn't reported."""
         ended = threading.Event()
@@ -110,14 +117,14 @@ class _Crew:
         except Exception as error:  # whatever a client has to say of its process
             by_signal = _ENDED_BY_SIGNAL.search(str(error))
             return LoadError(
-                f"the external process of table '{table}' died: {error}{_named(by_signal)}",
-                hint="what it hadn't committed is rolled back; a retry, or a re-execution from failure, finds what it had",
+                f"its external process died: {'; '.join(crashes) or error}{_named(by_signal)}",
+                hint="what it hadn't committed is rolled back; what it had, a retry or a re-execution from failure finds",
                 transient=by_signal is not None,
             )
         finally:
             ended.set()
             stopper.join()
-        return LoadError(f"the external process of table '{table}' ended without a word about it")
+        return LoadError("its external process ended without a word about it")
 
     def _stop_when_told(self, process: External, ended: threading.Event) -> None:
         while not self._stopping.wait(_POLL_SECONDS):
@@ -148,8 +155,10 @@ class Listener:
     def handle_message(self, message: Mapping[str, Any]) -> None:
         if message["method"] == "report_custom_message":
             self._hear(message["params"]["payload"])
-        else:
-            self._handler.handle_message(message)
+            return
+        if message["method"] == "closed" and (crash := (message["params"] or {}).get("exception")):
+            self._hear({"event": CRASHED, "message": crash["message"].strip()})
+        self._handler.handle_message(message)
 
     def report_pipes_framework_exception(self, origin: str, exc_info: Any) -> None:
         self._handler.report_pipes_framework_exception(origin, exc_info)

@@ -10,9 +10,11 @@ from pathlib import Path
 
 from code_location.deployment import Deployment
 from code_location.replication import ConfigError, ReplicationConfig, Table, load_config
+from code_location.replication.config import Connection, Role
 from code_location.replication.config.catalog import Catalog, catalog_path, read_catalog
 from code_location.replication.config.entries import is_wildcard
 from code_location.replication.config.wording import nearest
+from code_location.replication.systems import SYSTEMS
 
 _NAME = re.compile(r"\w*", re.ASCII)
 
@@ -24,13 +26,22 @@ class ReplicationProject:
         path: The replication.yaml.
         deployment: Where the code runs; read from the environment by default. A branch deployment
             writes to a schema of its own.
+        select, exclude: The tables that are the project's, if it isn't all of the file's: as for `tables`.
         name: Sets the names of jobs, schedules, sensors, ops, groups and source assets apart where several
             projects share a location. Letters, digits and underscores.
 
     Raises ValueError for a name of anything else.
     """
 
-    def __init__(self, path: str | Path, deployment: Deployment | None = None, *, name: str = "") -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        deployment: Deployment | None = None,
+        *,
+        name: str = "",
+        select: str | Sequence[str] | None = None,
+        exclude: str | Sequence[str] | None = None,
+    ) -> None:
         if not _NAME.fullmatch(name):
             raise ValueError(
                 f"a project's name has letters, digits and underscores only: '{name}' has others"
@@ -38,6 +49,7 @@ class ReplicationProject:
         self.path = Path(path)
         self.name = name
         self.deployment = deployment or Deployment.from_environment()
+        self._select, self._exclude = select, exclude
 
     @cached_property
     def as_written(self) -> ReplicationConfig:
@@ -50,25 +62,45 @@ class ReplicationProject:
 
     @cached_property
     def config(self) -> ReplicationConfig:
-        """The configuration with the schemas of the deployment: what is run. Raises as `as_written` does."""
-        return self.as_written.with_destination_schemas(self.deployment.destination_schema)
+        """The configuration as the deployment has it: what is run. Raises as `as_written` does."""
+        return self.deployment.configured(self.as_written)
 
     @cached_property
     def catalog(self) -> Catalog | None:
         """The source's tables, if `replicate catalog` has written them down beside the file."""
         return read_catalog(catalog_path(self.path))
 
+    @cached_property
+    def places(self) -> dict[Role, str | None]:
+        """Where the databases are, as far as that can be said without a variable: URIs without a login."""
+        connections = self.config.connections
+        return {
+            "source": _place(connections.source, self.path.parent),
+            "destination": _place(connections.destination, self.path.parent),
+        }
+
+    @cached_property
+    def location(self) -> str:
+        """The file's absolute path."""
+        return str(self.path.absolute())
+
     def tables(
         self, select: str | Sequence[str] | None = None, exclude: str | Sequence[str] | None = None
     ) -> list[Table]:
-        """The tables in the file's order, or those that `select` names, less those that `exclude` names.
+        """The project's tables in the file's order; of them those that `select` names, less those that `exclude` names.
 
         In names `*` stands for any text and `?` for one character. Raises ConfigError for a name that isn't
         there, with the nearest one, and for a wildcard that matches none.
         """
-        chosen = {table.name for table in self.config.tables} if select is None else self._named(select)
-        chosen -= self._named(exclude or ())
+        chosen = self._own if select is None else self._own & self._named(select)
+        chosen = chosen - self._named(exclude or ())
         return [table for table in self.config.tables if table.name in chosen]
+
+    @cached_property
+    def _own(self) -> set[str]:
+        names = {table.name for table in self.config.tables}
+        chosen = names if self._select is None else self._named(self._select)
+        return chosen - self._named(self._exclude or ())
 
     def _named(self, patterns: str | Sequence[str]) -> set[str]:
         found: set[str] = set()
@@ -93,3 +125,7 @@ class ReplicationProject:
 
     def __repr__(self) -> str:
         return f"ReplicationProject({str(self.path)!r})"
+
+
+def _place(connection: Connection, folder: Path) -> str | None:
+    return SYSTEMS[connection.type].uri(connection.connection, folder)

@@ -59,7 +59,9 @@ def find_projects(named: str | Path, deployment: Deployment | None = None) -> li
             problems.append(Problem(str(file), 1, 1, message))
     if problems:
         raise ConfigError(problems)
-    return [ReplicationProject(file, deployment, name=_name(file.relative_to(base))) for file in names.values()]
+    return [
+        ReplicationProject(file, deployment, name=_name(file.relative_to(base))) for file in names.values()
+    ]
 
 
 def build_location_defs(

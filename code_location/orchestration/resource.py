@@ -11,6 +11,7 @@ from dagster import AssetExecutionContext, AssetKey, ConfigurableResource, Failu
 from pydantic import Field, PrivateAttr
 
 from code_location.orchestration.assets import table_of
+from code_location.orchestration.checks.verification import Verifications, recorded_verifications
 from code_location.orchestration.events import CommitEvents, Event
 from code_location.orchestration.load_ids import load_id
 from code_location.orchestration.partitions import windows_of
@@ -76,9 +77,12 @@ class ReplicationResource(ConfigurableResource):  # type: ignore[type-arg]
         it only reports it.
         """
         step = _Step.of(context)
-        if step is None:
+        if step is None:  # its checks are asked for without its assets
+            asked = {check.asset_key for check in context.selected_asset_check_keys}
+            yield from recorded_verifications({key: table_of(context.assets_def, key) for key in asked})
             return
         make_events = CommitEvents(context, step.project, step.loads)
+        verifications = Verifications(context.selected_asset_check_keys, step.loads)
         failures = []
         with (
             closing(self._load(context, step)) as events,
@@ -87,10 +91,14 @@ class ReplicationResource(ConfigurableResource):  # type: ignore[type-arg]
             self._running.append(events)
             for event in events:
                 log.saw(event)
+                if isinstance(event, Progress):
+                    continue
+                key = step.keys[event.request.table.name]
                 if isinstance(event, LoadFailure):
                     failures.append((event.request.name, event.error))
-                elif not isinstance(event, Progress):
-                    yield from make_events.of(step.keys[event.request.table.name], event)
+                else:
+                    yield from make_events.of(key, event)
+                yield from verifications.of(key, event)
             log.sum_up()
         if failures:
             raise Failure(

@@ -28,7 +28,8 @@ from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PART
 from dagster._utils.schedules import reverse_cron_string_iterator
 
 from code_location.orchestration.automation import schedule_status
-from code_location.orchestration.jobs import partitions_suffix
+from code_location.orchestration.checks.selections import with_cheap_checks
+from code_location.orchestration.jobs import listed, partitions_suffix
 from code_location.orchestration.partitions import partitions_def_of
 from code_location.orchestration.project import ReplicationProject
 from code_location.orchestration.translator import (
@@ -37,7 +38,6 @@ from code_location.orchestration.translator import (
     specs_by_table,
 )
 from code_location.replication import Table
-from code_location.replication.config import TimePartition
 
 
 @dataclass(frozen=True)
@@ -74,21 +74,16 @@ def build_schedules(
         names[name] = names.get(name, 0) + 1
         if names[name] > 1:  # the same cron in another time zone, or on other partitions
             name = f"{name}_{names[name]}"
-        schedules.append(_schedule(project, project.prefixed(name), group, keys))
+        selection = with_cheap_checks(project, translator, keys)
+        schedules.append(_schedule(project, project.prefixed(name), group, keys, selection))
     return schedules
-
-
-def schedule_timezone(table: Table) -> str:
-    """Whose clock a table's `schedule` is read off."""
-    zones = [dimension.timezone for dimension in table.dimensions if isinstance(dimension, TimePartition)]
-    return table.timezone or (zones[0] if zones else "UTC")
 
 
 def _group(table: Table, project: ReplicationProject, translator: ReplicationTranslator) -> _Group:
     assert table.schedule
     return _Group(
         table.schedule,
-        schedule_timezone(table),
+        table.schedule_timezone,
         partitions_def_of(table, project),
         translator.get_backfill_policy(ReplicationTableData(table, project)),
         partitions_suffix(table),
@@ -96,23 +91,25 @@ def _group(table: Table, project: ReplicationProject, translator: ReplicationTra
 
 
 def _schedule(
-    project: ReplicationProject, name: str, group: _Group, keys: list[AssetKey]
+    project: ReplicationProject, name: str, group: _Group, keys: list[AssetKey], selection: AssetSelection
 ) -> ScheduleDefinition:
-    tables = ", ".join(key.to_user_string() for key in keys[:20]) + (" ..." if len(keys) > 20 else "")
+    tables = listed(keys)
 
     def evaluate(context: ScheduleEvaluationContext) -> Iterator[RunRequest | SkipReason]:
         if group.partitions is None:
             yield RunRequest()
             return
         requests = list(_requests(group, context))
-        yield from requests or [SkipReason(_why_none(group.partitions))]
+        yield from requests
+        if not requests:
+            yield SkipReason(_why_none(group.partitions))
 
     return ScheduleDefinition(
         name=name,
         cron_schedule=group.cron,
         job=define_asset_job(
             f"{name}_job",
-            AssetSelection.assets(*keys),
+            selection,
             description=f"What the schedule {name} runs: {tables}",
         ),
         execution_fn=evaluate,

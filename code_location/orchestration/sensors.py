@@ -6,7 +6,9 @@ from dagster import SensorDefinition
 
 from code_location.orchestration.alerts import build_alert_sensor
 from code_location.orchestration.automation import build_automation_sensor
+from code_location.orchestration.drift import build_drift_sensor
 from code_location.orchestration.project import ReplicationProject
+from code_location.orchestration.range_keys import build_range_sensor
 from code_location.orchestration.source_changes import build_change_sensor
 from code_location.orchestration.translator import ReplicationTranslator
 
@@ -18,6 +20,8 @@ def build_sensors(
     translator = translator or ReplicationTranslator()
     sensors: list[SensorDefinition | None] = [
         build_change_sensor(project, translator),
+        build_range_sensor(project, translator),
+        build_drift_sensor(project, translator),
         build_automation_sensor(project, translator),
         build_alert_sensor(project, translator),
     ]

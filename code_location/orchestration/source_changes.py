@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping
 from enum import Enum, auto
 
@@ -21,6 +20,7 @@ from dagster import (
     sensor,
 )
 from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, RUN_KEY_TAG, SENSOR_NAME_TAG, WILL_RETRY_TAG
+from dagster._time import get_current_timestamp
 from pydantic import BaseModel, ValidationError
 
 from code_location.orchestration.automation import is_of_this_location, sensor_status
@@ -103,7 +103,7 @@ def build_change_sensor(
             context.log.warning(f"the source can't be asked about {', '.join(sorted(missing))}")
         cursor = _read(context)
         _settle(cursor, keys, context)
-        now = time.time()
+        now = get_current_timestamp()
         changed = [
             name
             for name, known in cursor.tables.items()
@@ -144,7 +144,7 @@ def _settle(cursor: _Cursor, keys: Mapping[str, AssetKey], context: SensorEvalua
                 known.loaded, known.failures, known.not_before = known.asked, 0, 0
             case _Outcome.FAILED:
                 pause = min(_FIRST_PAUSE * 2**known.failures, _LONGEST_PAUSE)
-                known.failures, known.not_before = known.failures + 1, time.time() + pause
+                known.failures, known.not_before = known.failures + 1, get_current_timestamp() + pause
                 context.log.warning(f"the load of {name} failed; asks for it again in {pause:.0f} s")
             case _Outcome.LOST:
                 context.log.warning(f"the run for {name} is gone; asks for it again")
@@ -170,7 +170,7 @@ class _Runs:
         """What became of one table: others of the run may have fared otherwise."""
         if key in self._loaded:
             return _Outcome.LOADED
-        stuck = time.time() - asked_at > _LAUNCH_SECONDS
+        stuck = get_current_timestamp() - asked_at > _LAUNCH_SECONDS
         runs = [run for run in self._runs if not (stuck and run.status is DagsterRunStatus.NOT_STARTED)]
         if not runs:
             return _Outcome.LOST

@@ -4,27 +4,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from dagster import (
-    AssetCheckKey,
     AssetKey,
     AssetSpec,
-    AutomationCondition,
     BackfillPolicy,
     DagsterInvalidDefinitionError,
     FreshnessPolicy,
 )
 from dagster._core.definitions.utils import DISALLOWED_NAMES
 
+from code_location.orchestration.conditions import Condition, condition_of
 from code_location.orchestration.metadata import source_metadata, table_metadata
 from code_location.orchestration.partitions import backfill_policy_of, partitions_def_of
 from code_location.orchestration.project import ReplicationProject
 from code_location.orchestration.table_data import ReplicationTableData
 from code_location.orchestration.versions import code_version_of
 from code_location.replication import ConfigError, Table
-from code_location.replication.config import TimePartition
 
 __all__ = [
     "ReplicationTableData",
@@ -47,7 +46,7 @@ class ReplicationTranslator:
 
     def get_asset_spec(self, data: ReplicationTableData) -> AssetSpec:
         """The asset that a table is replicated to."""
-        table, source = data.table, self.get_source_asset_spec(data).key
+        table, source = data.table, source_spec_of(data, self).key
         return AssetSpec(
             key=self.get_asset_key(data),
             deps=list(dict.fromkeys([source, *map(AssetKey.from_user_string, table.meta.deps)])),
@@ -119,11 +118,9 @@ class ReplicationTranslator:
         """A digest of what the table's entry says about its rows; an asset is stale when it differs from its last load's."""
         return code_version_of(data.project.as_written.table(data.table.name), data.project.as_written)
 
-    def get_automation_condition(
-        self, data: ReplicationTableData
-    ) -> AutomationCondition[AssetKey | AssetCheckKey] | None:
-        """What `automation` says; like schedules and sensors it begins in production."""
-        return _automation(data.table) if data.deployment.automation_runs else None
+    def get_automation_condition(self, data: ReplicationTableData) -> Condition | None:
+        """What `automation` says. The sensor that evaluates it is switched on in production only."""
+        return condition_of(data.table, self.get_source_asset_key(data))
 
     # ------------------------------------------------------------ the step that copies it
 
@@ -133,15 +130,23 @@ class ReplicationTranslator:
 
     def get_pool(self, data: ReplicationTableData) -> str | None:
         """The pool that the step takes a slot of. Tables of different pools are copied by different steps."""
-        return None
+        return data.config.connections.pool
 
     def get_op_tags(self, data: ReplicationTableData) -> Mapping[str, Any]:
         """The tags of the step, `dagster-k8s/config` for example. Tables of different tags have different steps."""
         return {}
 
 
-_Specs = dict[tuple[str, str], AssetSpec]
-_known: WeakKeyDictionary[ReplicationProject, tuple[ReplicationTranslator, _Specs]] = WeakKeyDictionary()
+@dataclass(frozen=True)
+class _Answers:
+    """What a translator has made of a project's tables: single specs, and those of several tables together."""
+
+    translator: ReplicationTranslator
+    specs: dict[tuple[str, str], AssetSpec] = field(default_factory=dict)
+    together: dict[tuple[str, ...], dict[str, AssetSpec]] = field(default_factory=dict)
+
+
+_known: WeakKeyDictionary[ReplicationProject, _Answers] = WeakKeyDictionary()
 
 
 def asset_spec_of(data: ReplicationTableData, translator: ReplicationTranslator) -> AssetSpec:
@@ -163,10 +168,7 @@ def _asked_once(
     data: ReplicationTableData,
     translator: ReplicationTranslator,
 ) -> AssetSpec:
-    known = _known.get(data.project)
-    if known is None or known[0] is not translator:
-        known = _known[data.project] = (translator, {})
-    specs, name = known[1], (what, data.table.name)
+    specs, name = _answers(data.project, translator).specs, (what, data.table.name)
     if name not in specs:
         try:
             specs[name] = ask(data)
@@ -174,6 +176,13 @@ def _asked_once(
             message = f"table '{data.table.name}' makes no asset: {error}"
             raise ConfigError([data.config.problem_of(data.table, "meta", message)]) from error
     return specs[name]
+
+
+def _answers(project: ReplicationProject, translator: ReplicationTranslator) -> _Answers:
+    known = _known.get(project)
+    if known is None or known.translator is not translator:
+        known = _known[project] = _Answers(translator)
+    return known
 
 
 def specs_by_table(
@@ -184,6 +193,9 @@ def specs_by_table(
     Raises ConfigError when two tables would have the same name in Dagster, whose ops know `a-b` as `a_b`, and
     as `asset_spec_of` does.
     """
+    together, names = _answers(project, translator).together, tuple(table.name for table in tables)
+    if names in together:
+        return together[names]
     specs: dict[str, AssetSpec] = {}
     taken: dict[tuple[bool, str], tuple[AssetKey, str]] = {}
     for table in tables:
@@ -198,6 +210,7 @@ def specs_by_table(
                 "give one of them another key, by `meta: {asset_key: ...}` or with a ReplicationTranslator"
             )
             raise ConfigError([project.config.problem_of(table, "name", message)])
+    together[names] = specs
     return specs
 
 
@@ -209,20 +222,6 @@ def _freshness(table: Table) -> FreshnessPolicy | None:
     if table.freshness is None:
         return None
     return FreshnessPolicy.time_window(fail_window=table.freshness.within, warn_window=table.freshness.warn)
-
-
-def _automation(table: Table) -> AutomationCondition[AssetKey | AssetCheckKey] | None:
-    match table.automation:
-        case "eager":
-            return AutomationCondition.eager()
-        case "on_missing":
-            return AutomationCondition.on_missing()
-        case "on_cron":
-            assert table.schedule  # checked with the file
-            timezone = table.partition.timezone if isinstance(table.partition, TimePartition) else "UTC"
-            return AutomationCondition.on_cron(table.schedule, timezone)
-        case _:
-            return None
 
 
 def _how(table: Table) -> str:

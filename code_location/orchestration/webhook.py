@@ -29,10 +29,9 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
 def post(url: str, text: str) -> None:
     """Raises Undelivered."""
-    request = urllib.request.Request(
-        url, json.dumps({"text": text}).encode(), {"Content-Type": "application/json"}
-    )
+    body = json.dumps({"text": text}).encode()
     try:
+        request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
         with urllib.request.build_opener(_NoRedirect).open(request, timeout=_TIMEOUT_SECONDS):
             return
     except urllib.error.HTTPError as error:
@@ -44,12 +43,10 @@ def post(url: str, text: str) -> None:
         raise Undelivered(f"it can't be reached{_named(why)}", transient=True) from None
     except OSError as error:
         raise Undelivered(f"the connection to it broke{_named(error)}", transient=True) from None
-    except http.client.InvalidURL:
+    except (http.client.InvalidURL, ValueError):
         raise Undelivered("its URL can't be used", transient=False) from None
     except http.client.HTTPException as error:
         raise Undelivered(f"it gives no proper answer ({type(error).__name__})", transient=True) from None
-    except ValueError:
-        raise Undelivered("its URL can't be used", transient=False) from None
 
 
 def escaped(text: str) -> str:

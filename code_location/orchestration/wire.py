@@ -81,7 +81,7 @@ class Job:
 
     def config(self) -> ReplicationConfig:
         """The configuration as the run has it. Raises ConfigError when the file is another by now, and wrong."""
-        return load_config(Path(self.path)).with_destination_schemas(self.deployment.destination_schema)
+        return self.deployment.configured(load_config(Path(self.path)))
 
     def requests(self, config: ReplicationConfig) -> list[LoadRequest]:
         """Raises ConfigError or PlanError for what the configuration doesn't have."""
@@ -135,16 +135,23 @@ def event_from_json(message: Mapping[str, Any], requests: Mapping[str, LoadReque
 
 
 def error_as_json(error: ReplicationError) -> dict[str, Any]:
+    found = error.differences if isinstance(error, errors.VerificationFailed) else ()
     return {
         "type": type(error).__name__,
         "message": error.message,
         "hint": error.hint,
         "transient": error.transient,
+        "differences": [vars(difference) for difference in found],
     }
 
 
 def error_from_json(data: Mapping[str, Any]) -> ReplicationError:
     """The error of the same class, or of a plain one for a class that holds more than words."""
+    if data["type"] == errors.VerificationFailed.__name__:
+        found = [errors.FigureDifference(**difference) for difference in data["differences"]]
+        return errors.VerificationFailed(
+            data["message"], hint=data["hint"], transient=data["transient"], differences=found
+        )
     kind = getattr(errors, data["type"], ReplicationError)
     if kind.__init__ is not ReplicationError.__init__:
         kind = ReplicationError

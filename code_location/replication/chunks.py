@@ -43,7 +43,7 @@ def next_chunk(
         number = int((before.window_key or "").removeprefix(CHUNK)) + 1
         watermark = before.figures["watermark"]
     else:
-        number, watermark = 1, snapshot.watermark(table) if table.cursor else None
+        number, watermark = 1, snapshot.greatest(table, table.cursor, "cursor") if table.cursor else None
     return Chunk(number, low, high, snapshot.next_keys(table, high, 1) is None, watermark)
 
 

@@ -38,6 +38,10 @@ class Scope:
     exactly: bool = True
     watermark: str | None = None
 
+    @property
+    def by_window(self) -> bool:
+        return not self.reads or self.reads[0].window is not None
+
 
 @dataclass(frozen=True)
 class CountComparison:
@@ -108,11 +112,11 @@ def loaded(sides: Sides, table: Table, run_id: str | None = None) -> Scope:
 def _verdict(sides: Sides, table: Table, scope: Scope, here: int, there: int, pending: int) -> Verdict:
     if there <= here <= there + pending:
         return Verdict.EQUAL
-    if here < there and scope.watermark is not None:
+    if here < there and scope.watermark is not None and table.mode != "full_refresh":
         return Verdict.MISSING if _lost(sides, table, scope.watermark) > 0 else Verdict.NOT_LOADED_YET
     if scope.rows is not None and (here < scope.rows or (scope.exactly and here > scope.rows)):
         return Verdict.NOT_AS_LOADED
-    if here > there and table.deletes == "ignore" and table.mode != "full_refresh" and not _by_window(scope):
+    if here > there and table.deletes == "ignore" and table.mode != "full_refresh" and not scope.by_window:
         return Verdict.KEPT
     return Verdict.SOURCE_CHANGED
 
@@ -128,10 +132,6 @@ def _lost(sides: Sides, table: Table, watermark: str) -> int:
         lambda session: session.count(table, everything) - session.count(table, read_again),
     )
     return there - here
-
-
-def _by_window(scope: Scope) -> bool:
-    return not scope.reads or scope.reads[0].window is not None
 
 
 def _sum(counts: list[int | None]) -> int | None:

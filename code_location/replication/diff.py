@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from code_location.replication.config import ReplicationConfig, Table
 from code_location.replication.connectors import destination_of, source_of
+from code_location.replication.connectors.base import Destination, DestinationSession, SourceSession
 from code_location.replication.connectors.side import Key, Range, Row, Side, Sum, rank
 from code_location.replication.errors import PlanError
 from code_location.replication.plan import ReadFilter
@@ -81,42 +82,67 @@ def diff(
     ReplicationError when a side can't be read, PlanError when the table isn't in the destination.
     """
     destination = destination_of(config)
-    read = ReadFilter(window=window)
     with destination.session(read_only=True) as session, source_of(config).session() as snapshot:
-        target = session.look(table)
-        if not target.exists:
-            raise PlanError(f"table '{table.name}' isn't in the destination yet", hint="replicate it first")
-        described = snapshot.describe(table, read, destination.type)
-        landings = zip(described, destination.land(described), strict=True)
-        there = {field.name for field, landing in landings if landing.name in target.columns}
-        schema = pa.schema(field for field in described if field.name in there)
-        for key in table.key_columns:
-            if key not in schema.names:
-                raise PlanError(
-                    f"table '{table.name}' of the destination has no column '{key}', which is a part of the primary key",
-                    hint="reload the table with --full-refresh",
-                )
-        compared = verification("checksum", schema, destination.type)
-        yield from _compare(
-            snapshot.side(table, read, schema, compared),
-            session.side(table, read, schema, compared),
-            lambda rows, **found: Compared(
-                table,
-                window,
-                rows[0],
-                rows[1],
-                left_out=tuple(name for name in described.names if name not in there),
-                **found,
-            ),
-            limit,
-        )
+        yield from diff_between(destination, session, snapshot, table, ReadFilter(window=window), limit=limit)
+
+
+def diff_between(
+    destination: Destination,
+    session: DestinationSession,
+    snapshot: SourceSession,
+    table: Table,
+    read: ReadFilter,
+    *,
+    limit: int | None = None,
+    ignore: frozenset[Kind] = frozenset(),
+) -> Iterator[Difference | Compared]:
+    """The same in open sessions, of the rows that a filter lets through.
+
+    If that goes up to a watermark, rows that the source has changed since, and that so lie beyond it, don't count,
+    nor do differences of the kinds in `ignore`.
+    """
+    target = session.look(table)
+    if not target.exists:
+        raise PlanError(f"table '{table.name}' isn't in the destination yet", hint="replicate it first")
+    described = snapshot.describe(table, read, destination.type)
+    landings = zip(described, destination.land(described), strict=True)
+    there = {field.name for field, landing in landings if landing.name in target.columns}
+    schema = pa.schema(field for field in described if field.name in there)
+    for key in table.key_columns:
+        if key not in schema.names:
+            raise PlanError(
+                f"table '{table.name}' of the destination has no column '{key}', which is a part of the primary key",
+                hint="reload the table with --full-refresh",
+            )
+    compared = verification("checksum", schema, destination.type)
+    beyond = None if read.until is None else snapshot.side(table, ReadFilter(), schema, compared)
+    yield from _compare(
+        snapshot.side(table, read, schema, compared),
+        session.side(table, read, schema, compared),
+        lambda rows, **found: Compared(
+            table,
+            read.window,
+            rows[0],
+            rows[1],
+            left_out=tuple(name for name in described.names if name not in there),
+            **found,
+        ),
+        limit,
+        beyond,
+        ignore,
+    )
 
 
 def _compare(
-    source: Side, destination: Side, compared: Callable[..., Compared], limit: int | None
+    source: Side,
+    destination: Side,
+    compared: Callable[..., Compared],
+    limit: int | None,
+    beyond: Side | None = None,
+    ignore: frozenset[Kind] = frozenset(),
 ) -> Iterator[Difference | Compared]:
     with ThreadPoolExecutor(1, thread_name_prefix="diff") as beside:
-        search = _Search(source, destination, beside)
+        search = _Search(source, destination, beside, beyond)
         ours, theirs = search.both(lambda side: side.total())
         rows = (ours.rows, theirs.rows)
         if ours == theirs:
@@ -127,12 +153,14 @@ def _compare(
             return
         found = 0
         for difference in search.everywhere(ours, theirs):
+            if difference.kind in ignore:
+                continue
             if limit is not None and found >= limit:
                 yield compared(rows, equal=False, differences=found, complete=False)
                 return
             found += 1
             yield difference
-        yield compared(rows, equal=False, differences=found)
+        yield compared(rows, equal=not found and bool(beyond or ignore), differences=found)
 
 
 @dataclass(frozen=True)
@@ -140,6 +168,7 @@ class _Search:
     source: Side
     destination: Side
     beside: ThreadPoolExecutor
+    beyond: Side | None = None  # all rows of a source of which only those up to a watermark are compared
 
     def both(self, ask: Callable[[Side], _T]) -> tuple[_T, _T]:
         """Asks both sides at the same time."""
@@ -184,8 +213,11 @@ class _Search:
 
     def _whole_rows(self, span: Range, keys: Sequence[Key]) -> Iterator[Difference]:
         here, there = (_by_key(rows) for rows in self.both(lambda side: side.texts(span, keys)))
+        gone = [key for key in keys if key not in here]
+        moved = {key for key, _ in self.beyond.texts(span, gone)} if self.beyond and gone else set()
         for key in keys:
-            yield from self._of_key(key, here.get(key, Counter()), there.get(key, Counter()))
+            if key not in moved:
+                yield from self._of_key(key, here.get(key, Counter()), there.get(key, Counter()))
 
     def _of_key(self, key: Key, ours: Counter[Row], theirs: Counter[Row]) -> Iterator[Difference]:
         here, there = list((ours - theirs).elements()), list((theirs - ours).elements())

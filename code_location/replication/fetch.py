@@ -82,11 +82,10 @@ class _Rows:
             for batch in extract.batches:
                 count += batch.num_rows
                 yield self._formed(batch)
-            if count != extract.rows:
-                raise LoadError(
-                    f"{count} rows of table '{self._table.name}' arrived of {extract.rows} that it has ({read})",
-                    transient=True,
-                )
+            # to be waited for in any case: it is asked for beside the rows, on a connection that the next read needs
+            there = extract.figures().rows
+            if not count == there == extract.rows:
+                raise LoadError(f"{count} rows of table '{self._table.name}' arrived of {there} ({read})")
 
     def _described(self, read: ReadFilter) -> pa.Schema:
         schema = self._session.describe(self._table, read, ARROW)
@@ -94,8 +93,8 @@ class _Rows:
 
     def _form(self, field: pa.Field) -> tuple[pa.Field, Convert]:
         """How a column is handed over, and what makes that of the column as it travels."""
-        kind, convert = kind_of(field), _unchanged
-        arrow = field.type
+        kind, arrow = kind_of(field), field.type
+        convert: Convert = _unchanged
         if kind in _TIMES and pa.types.is_string(arrow):
             raise UnsupportedType(
                 f"column '{field.name}' ({source_type(field)[1]}) of table '{self._table.name}' has values that "

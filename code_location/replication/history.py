@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from math import ceil, floor
 from statistics import median, quantiles
 
 from code_location.replication import ledger_schema
@@ -146,7 +147,7 @@ def _volume(table: Table, size: Size, others: Sequence[Size], windows: set[str |
     low, _, high = quantiles(rows, n=4, method="inclusive")
     # as wide as for boxes with whiskers: two quiet days of seven are no exception
     spread = max(1.5 * (high - low), _SHARE * median(rows), _ROWS)
-    return Volume(size, rows, max(0, int(low - spread)), int(high + spread) + 1)
+    return Volume(size, rows, max(0, floor(low - spread)), ceil(high + spread))
 
 
 def _latest(sizes: Sequence[Size]) -> list[Size]:

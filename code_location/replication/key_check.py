@@ -46,9 +46,9 @@ def check_key(session: DestinationSession, table: Table, most: int) -> KeyCheck:
         f" WHERE t.{session.quote(IS_CURRENT)}" if history else " WHERE true"
     )
     missing = " OR ".join(f"{column} IS NULL" for column in columns)
-    texts = ", ".join(f"CAST(k{n} AS varchar)" for n in range(len(columns)))
+    texts = ", ".join(f"CAST(g.k{n} AS varchar)" for n in range(len(columns)))
     keys = ", ".join(f"{column} AS k{n}" for n, column in enumerate(columns))
-    order = ", ".join(f"k{n}" for n in range(len(columns)))
+    order = ", ".join(f"g.k{n}" for n in range(len(columns)))
     grouped = f"SELECT {keys}, count(*) AS n FROM {rows} AND {{}} GROUP BY {', '.join(columns)}"
     found = f"SELECT {texts}, n, {{}} OVER () FROM ({{}}) AS g ORDER BY {order} LIMIT {int(most)}"
     twice = session.execute(

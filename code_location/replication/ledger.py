@@ -8,7 +8,7 @@ that a person sets is a row as well, so that history explains itself.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any
@@ -167,14 +167,29 @@ class Ledger:
         )
         return replace(entry, committed_at=self.write(entry))
 
-    def window_committed_since(self, table_name: str, moment: datetime) -> str | None:
-        """The key of a window of a table that was committed after a moment, if there is one."""
+    def committed(self, load_ids: Iterable[UUID]) -> set[UUID]:
+        """Those of some loads that are committed."""
+        asked = [str(load_id) for load_id in load_ids]
+        places = ", ".join(f"${n}::uuid" for n in range(1, len(asked) + 1))
         rows = self._session.execute(
-            f"SELECT window_key FROM {self._loads} WHERE table_name = $1 AND window_key IS NOT NULL "
-            "AND committed_at > $2::timestamptz LIMIT 1",
-            (table_name, moment.isoformat()),
+            f"SELECT load_id::text FROM {self._loads} WHERE load_id IN ({places or 'NULL'})", asked
         )
-        return rows[0][0] if rows else None
+        return {UUID(load_id) for (load_id,) in rows}
+
+    def loaded_since(
+        self, table_name: str, moment: datetime, but: Collection[UUID], window_key: str | None = None
+    ) -> str | None:
+        """What was loaded of a table from a moment on, other than by some loads: a window's key, or "all of it".
+
+        With `window_key` only what includes that window counts.
+        """
+        rows = self._session.execute(
+            f"SELECT load_id::text, coalesce(window_key, 'all of it') FROM {self._loads} WHERE table_name = $1 "
+            f"AND committed_at >= $2::timestamptz AND mode <> '{STATE}' "
+            f"AND ($3::text IS NULL OR window_key = $3::text OR window_key IS NULL OR window_key LIKE '{CHUNK}%')",
+            (table_name, moment.isoformat(), window_key),
+        )
+        return next((what for load_id, what in rows if UUID(load_id) not in but), None)
 
     def loaded_windows(self, table_name: str) -> list[str]:
         """The keys of all windows that were ever committed for a table, in order."""

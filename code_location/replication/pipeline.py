@@ -11,7 +11,9 @@ from typing import TypeVar
 import pyarrow as pa
 
 QUEUE_BATCHES = 8
-_CHECK_SECONDS = 0.2
+_CHECK_SECONDS = 0.1
+# a reader that still waits for its source then has to be interrupted
+_PATIENCE_SECONDS = 1.0
 
 T = TypeVar("T")
 
@@ -21,13 +23,14 @@ def read_ahead(
     batches: Iterator[pa.RecordBatch],
     capacity: int = QUEUE_BATCHES,
     check: Callable[[], None] = lambda: None,
+    interrupt: Callable[[], None] = lambda: None,
 ) -> Iterator[Iterator[pa.RecordBatch]]:
     """Gives an iterator over the same batches, at most `capacity` of which wait in memory.
 
     Reader and writer overlap, and memory stays flat. An exception of the reader is raised to the consumer after
     the batches before it. While the consumer waits, `check` is called a few times a second; what it raises, too,
     is raised to the consumer. When the block is left, whether read to the end or not, the thread has stopped and
-    the source is free again.
+    the source is free again; a source that gives nothing for a while is interrupted for that by `interrupt`.
     """
     waiting: queue.Queue[pa.RecordBatch | BaseException | None] = queue.Queue(capacity)
     stop = threading.Event()
@@ -70,14 +73,30 @@ def read_ahead(
         yield consume()
     finally:
         stop.set()
-        thread.join()
+        thread.join(_PATIENCE_SECONDS)
+        while thread.is_alive():
+            # again and again, as one may fall between two statements
+            interrupt()
+            thread.join(_CHECK_SECONDS)
+
+
+def next_of(events: queue.Queue[T]) -> T:
+    """Takes the next from a queue, and lets signals in meanwhile.
+
+    A handler of ours runs when the main thread does. Polars, which ADBC imports where it is installed, has the
+    system resume whatever a signal interrupts, so that a wait without end would be one.
+    """
+    while True:
+        with suppress(queue.Empty):
+            return events.get(timeout=_CHECK_SECONDS)
 
 
 @contextmanager
 def opened(manager: AbstractContextManager[T], check: Callable[[], None]) -> Iterator[T]:
     """Enters a context in a thread of its own and calls `check` a few times a second meanwhile.
 
-    When that raises, the other thread is left to itself: it leaves the context again as soon as it has entered.
+    When that raises, or a signal's handler does, the other thread is left to itself: it leaves the context again as
+    soon as it has entered.
     """
     entered: queue.Queue[T | BaseException] = queue.Queue(1)
     decided = threading.Lock()  # whoever gets it first: the one has entered, or the other has given up
@@ -90,20 +109,24 @@ def opened(manager: AbstractContextManager[T], check: Callable[[], None]) -> Ite
         if decided.acquire(blocking=False):
             entered.put(result)
         elif not isinstance(result, BaseException):
-            with suppress(Exception):
-                manager.__exit__(None, None, None)
+            leave()
+
+    def leave() -> None:
+        with suppress(Exception):
+            manager.__exit__(None, None, None)
 
     threading.Thread(target=enter, name="connect", daemon=True).start()
-    while True:
-        try:
-            result = entered.get(timeout=_CHECK_SECONDS)
-            break
-        except queue.Empty:
+    try:
+        while True:
             try:
+                result = entered.get(timeout=_CHECK_SECONDS)
+                break
+            except queue.Empty:
                 check()
-            except BaseException:
-                if decided.acquire(blocking=False):
-                    raise
+    except BaseException:
+        if not decided.acquire(blocking=False) and not isinstance(entered.get(), BaseException):
+            leave()
+        raise
     if isinstance(result, BaseException):
         raise result
     try:

@@ -6,13 +6,14 @@ import queue
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 from code_location.replication.config import ReplicationConfig
 from code_location.replication.connectors import source_of
 from code_location.replication.errors import ConnectionFailed, LoadCancelled, ReplicationError
-from code_location.replication.pipeline import opened
+from code_location.replication.passes import Reads
+from code_location.replication.pipeline import next_of, opened
 from code_location.replication.transfer import LoadRequest, LoadResult, Progress, RetryPolicy, load
 
 DEFAULT_CONCURRENCY = 4
@@ -97,7 +98,7 @@ def _side_by_side(
     events: queue.Queue[Event | BaseException] = queue.Queue()
     cancelled = threading.Event()
 
-    def one(request: LoadRequest) -> ReplicationError | None:
+    def one(request: LoadRequest, reads: Reads) -> ReplicationError | None:
         try:
             result = load(
                 config,
@@ -106,7 +107,7 @@ def _side_by_side(
                 report=events.put,
                 cancelled=cancelled,
                 retry=retry,
-                snapshot=snapshot,
+                reads=reads,
             )
         except ReplicationError as error:
             events.put(LoadFailure(request, error))
@@ -117,11 +118,12 @@ def _side_by_side(
     def in_turn(of_one_table: Sequence[LoadRequest]) -> None:
         unreachable: ReplicationError | None = None
         try:
-            for request in of_one_table:
-                if unreachable:  # it was tried often enough, for one window after the other
-                    events.put(LoadFailure(request, unreachable))
-                elif isinstance(error := one(request), ConnectionFailed | LoadCancelled):
-                    unreachable = error
+            with closing(Reads(config, of_one_table, snapshot)) as reads:
+                for request in of_one_table:
+                    if unreachable:  # it was tried often enough, for one window after the other
+                        events.put(LoadFailure(request, unreachable))
+                    elif isinstance(error := one(request, reads), ConnectionFailed | LoadCancelled):
+                        unreachable = error
         except BaseException as error:  # a bug: the consumer raises it
             events.put(error)
 
@@ -134,7 +136,7 @@ def _side_by_side(
             pool.submit(in_turn, of_one_table)
         unfinished = len(requests)
         while unfinished:
-            event = events.get()
+            event = next_of(events)
             if isinstance(event, BaseException):
                 raise event
             unfinished -= not isinstance(event, Progress)

@@ -24,7 +24,8 @@ Convert = Callable[[pa.Array], pa.Array]
 KINDS_OF_TEXT = {"json": Kind.JSON, "uuid": Kind.UUID}
 
 _MOST_DIGITS = 38
-_MONTH_DAY_NANO = np.dtype([("months", "<i4"), ("days", "<i4"), ("nanoseconds", "<i8")])
+# an interval of Arrow's
+MONTH_DAY_NANO = np.dtype([("months", "<i4"), ("days", "<i4"), ("nanoseconds", "<i8")])
 _PER_UNIT = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
 
 
@@ -109,7 +110,7 @@ def _form(arrow: pa.DataType, name: str) -> tuple[pa.DataType, Convert | None]:
         return _extension(arrow, name)
     if kinds.is_dictionary(arrow):
         inner, convert = _form(arrow.value_type, name)
-        return inner, _then(lambda array: array.dictionary_decode(), convert)
+        return inner, _decode(convert or (lambda array: array))
     if kinds.is_run_end_encoded(arrow):
         inner, convert = _form(arrow.value_type, name)
         return inner, _then(pc.run_end_decode, convert)
@@ -180,6 +181,15 @@ def _list(arrow: pa.DataType, name: str) -> tuple[pa.DataType, Convert | None]:
     return plain, None if plain == arrow else _cast(plain)
 
 
+def _decode(convert: Convert) -> Convert:
+    """A category's values are fewer, so they are converted first."""
+
+    def decode(array: pa.Array) -> pa.Array:
+        return pa.DictionaryArray.from_arrays(array.indices, convert(array.dictionary)).dictionary_decode()
+
+    return decode
+
+
 def _then(first: Convert, second: Convert | None) -> Convert:
     return (lambda array: second(first(array))) if second else first
 
@@ -191,7 +201,7 @@ def _cast(arrow: pa.DataType) -> Convert:
 def _interval(array: pa.Array) -> pa.Array:
     """A duration as an interval of so much time."""
     counted = pc.multiply_checked(array.view(pa.int64()), _PER_UNIT[array.type.unit])
-    values = np.zeros(len(array), _MONTH_DAY_NANO)
+    values = np.zeros(len(array), MONTH_DAY_NANO)
     values["nanoseconds"] = counted.fill_null(0).to_numpy()
     validity = array.is_valid().buffers()[1] if array.null_count else None
     return pa.Array.from_buffers(pa.month_day_nano_interval(), len(array), [validity, pa.py_buffer(values)])
@@ -206,7 +216,10 @@ def _in_memory() -> duckdb.DuckDBPyConnection:
 
 
 def _as_json(array: pa.Array) -> pa.Array:
+    # DuckDB refuses a slice of what holds structs, and older ones read the wrong rows of it; this writes it anew
+    slice_of = pa.record_batch({"c": array})
+    whole = pa.ipc.read_record_batch(slice_of.serialize(), slice_of.schema)
     with _in_memory().cursor() as connection:
-        connection.register("given", pa.table({"c": array}))
+        connection.register("given", pa.Table.from_batches([whole]))
         found = connection.sql("SELECT to_json(c)::VARCHAR AS c FROM given").to_arrow_table()
     return found.column("c").combine_chunks().cast(pa.string())

@@ -73,7 +73,7 @@ def store(
     *,
     windows: Sequence[Window] | None = None,
     column_types: Mapping[str, str] | None = None,
-    retry: RetryPolicy = RetryPolicy(),  # immutable
+    retry: RetryPolicy | None = None,
 ) -> Stored:
     """Makes the rows of a frame those of the table `schema`.`name` of the destination, committed or not at all.
 
@@ -90,6 +90,7 @@ def store(
         raise PlanError(f"no partition of table '{name}' is to be stored")
     kinds = {column: _kind(column, text) for column, text in (column_types or {}).items()}
     storing = _Storing(config, schema, name, storable(frame, kinds), windows)
+    retry = retry or RetryPolicy()
     pause = retry.first_wait
     for _ in range(1, retry.attempts):
         try:

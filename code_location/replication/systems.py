@@ -26,15 +26,15 @@ class System:
     """`wrong` tells what is wrong with the form of a connection string, if anything, without showing the string.
 
     `identity` is a text that is the same for two connection strings, variables and all, of files in two folders
-    when they lead to one database, as far as that can be told; it may hold a secret. `uri` is where a table is, for
-    people: it never holds one, and is None where a variable or the form of the string hides the place. `writers`
-    is how many loads may write at once.
+    when they lead to one database, as far as that can be told; it may hold a secret. `uri` says
+    where the database is: it never holds one, and is None where a variable or the form of the string hides it.
+    `writers` is how many loads may write at once.
     """
 
     default_schema: str
     wrong: Callable[[str], str | None]
     identity: Callable[[str, Path], str]
-    uri: Callable[[str, Path, str, str], str | None]
+    uri: Callable[[str, Path], str | None]
     readers: int = 4
     writers: int = 4
 
@@ -52,10 +52,8 @@ def _duckdb_file(connection: str, folder: Path) -> str:
     return os.path.abspath(folder / connection.removeprefix("duckdb:///"))
 
 
-def _duckdb_uri(connection: str, folder: Path, schema: str, name: str) -> str | None:
-    if "$" in connection:
-        return None
-    return f"duckdb://{quote(_duckdb_file(connection, folder))}/{quote(schema)}/{quote(name)}"
+def _duckdb_uri(connection: str, folder: Path) -> str | None:
+    return None if "$" in connection else f"duckdb://{quote(_duckdb_file(connection, folder))}"
 
 
 def _postgres(connection: str) -> str | None:
@@ -75,11 +73,11 @@ def _postgres_database(connection: str, folder: Path) -> str:
     return f"{host.lower() if ':' in host else f'{host.lower()}:5432'}/{database}"
 
 
-def _postgres_uri(connection: str, folder: Path, schema: str, name: str) -> str | None:
+def _postgres_uri(connection: str, folder: Path) -> str | None:
     place = _POSTGRES_PLACE.fullmatch(connection)
     if not place or _PLACE_OPTION.search(place["query"] or ""):
         return None
-    return f"postgresql://{place['place']}/{quote(schema)}/{quote(name)}"
+    return f"postgresql://{place['place']}"
 
 
 # one process may write to a DuckDB file, one load at a time

@@ -13,7 +13,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -22,12 +22,11 @@ import pyarrow as pa
 from code_location.replication import chunks
 from code_location.replication.attempts import Attempt, Outcome, record
 from code_location.replication.config import ReplicationConfig
-from code_location.replication.connectors import destination_of, source_of
+from code_location.replication.connectors import destination_of
 from code_location.replication.connectors.base import (
     Destination,
     DestinationSession,
     Extract,
-    Source,
     SourceSession,
 )
 from code_location.replication.errors import (
@@ -39,6 +38,7 @@ from code_location.replication.errors import (
     VerificationFailed,
 )
 from code_location.replication.ledger import Ledger, LedgerEntry, Standing
+from code_location.replication.passes import Reads
 from code_location.replication.pipeline import opened, read_ahead
 from code_location.replication.plan import Found, LoadRequest, Plan, make_plan, own_columns, read_filter
 from code_location.replication.reports import LoadResult, Phase, Progress, Report
@@ -48,7 +48,7 @@ from code_location.replication.verify import WHAT_TO_DO, differences
 __all__ = ["LoadRequest", "LoadResult", "Phase", "Progress", "Report", "RetryPolicy", "load"]
 
 _REPORT_SECONDS = 0.2
-_CANCEL_SECONDS = 0.2
+_CANCEL_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
@@ -67,19 +67,19 @@ def load(
     report: Report = lambda progress: None,
     cancelled: threading.Event | None = None,
     retry: RetryPolicy = RetryPolicy(),  # immutable
-    snapshot: str | None = None,
+    reads: Reads | None = None,
 ) -> LoadResult:
     """Runs one load to its commit, in the calling thread.
 
     `report` is called at every phase and a few times a second while rows flow; what it raises rolls the
-    load back. `run_id` goes into the ledger. `snapshot` is one that a session of the source has exported and holds
-    open. Raises ReplicationError; nothing is changed then, with two exceptions that the message names: a COMMIT
+    load back. `run_id` goes into the ledger. `reads` is where the loads of this table read; without it this one has
+    a snapshot of its own. Raises ReplicationError; nothing is changed then, with two exceptions that the message names: a COMMIT
     that was sent and whose outcome can't be learned, and chunks of a first load that were committed before.
     """
     began = time.monotonic()
     cancelled = cancelled or threading.Event()
-    source, destination = source_of(config), destination_of(config)
-    run = _Load(request, source, destination, run_id, report, cancelled, began, snapshot)
+    destination = destination_of(config)
+    run = _Load(request, reads or Reads(config, [request]), destination, run_id, report, cancelled, began)
     result = _tried(run, cancelled, retry)
     while result is None:
         result = _tried(run, cancelled, retry)
@@ -132,24 +132,21 @@ class _Load:
     def __init__(
         self,
         request: LoadRequest,
-        source: Source,
+        reads: Reads,
         destination: Destination,
         run_id: str,
         report: Report,
         cancelled: threading.Event,
         began: float,
-        snapshot: str | None,
     ) -> None:
         self.request = request
         self.phase = Phase.CONNECTING
-        self._source = source
+        self._reads = reads
         self._destination = destination
         self._run_id = run_id
         self._report = report
         self._cancelled = cancelled
         self._began = began
-        self._exported = snapshot
-        self._reading: SourceSession | None = None
         self._chunks: list[LedgerEntry] = []  # that this load has committed
         self._start()
 
@@ -209,8 +206,7 @@ class _Load:
                 # again and again, as one may fall between two statements
                 if self._cancelled.is_set() and self.phase not in (Phase.COMMITTING, Phase.COMMITTED):
                     session.cancel()
-                    if reading := self._reading:
-                        reading.cancel()
+                    self._reads.cancel()
 
         watcher = threading.Thread(target=watch, name="cancel", daemon=True)
         watcher.start()
@@ -219,15 +215,6 @@ class _Load:
         finally:
             ended.set()
             watcher.join()
-
-    @contextmanager
-    def _snapshot(self) -> Iterator[SourceSession]:
-        with opened(self._source.session(self._exported), self._check) as snapshot:
-            self._reading = snapshot
-            try:
-                yield snapshot
-            finally:
-                self._reading = None
 
     # ---------------------------------------------------------------- the protocol
 
@@ -239,11 +226,17 @@ class _Load:
             self._connected = True
             ledger = Ledger(session)
             ledger.ensure()
-            try:
-                return self._locked(session, ledger, whole_table=self.request.takes_whole_table)
-            except _NeedsWholeTable:
+            whole_table = self.request.takes_whole_table
+            while True:
+                try:
+                    return self._locked(session, ledger, whole_table=whole_table)
+                except _NeedsWholeTable:
+                    whole_table = True
+                except ReplicationError as error:
+                    if self._cancelled.is_set() or not self._reads.can_do_without(error):
+                        raise
+                    self._rows = self._bytes = 0
                 session.rollback()
-                return self._locked(session, ledger, whole_table=True)
 
     def _locked(self, session: DestinationSession, ledger: Ledger, *, whole_table: bool) -> LoadResult | None:
         started_at = session.now()
@@ -257,7 +250,7 @@ class _Load:
             return LoadResult(request, entry, already_committed=True)
         self.looked_up = True
         found = found_by(session, standing, request)
-        with self._snapshot() as snapshot:
+        with self._reads.snapshot(request, ledger, found.now, self._check) as snapshot:
             last_chunk = chunks.last_chunk(ledger, table)
             plan, schema = plan_with(self._destination, snapshot, request, found, last_chunk)
             if plan.alters_table and not whole_table:
@@ -269,11 +262,11 @@ class _Load:
             staged = self._stage(session, plan, extract.batches)
             expected = extract.figures()
             if plan.stages_keys:
-                with read_ahead(snapshot.keys(table, schema), check=self._check) as keys:
+                with self._ahead(snapshot.keys(table, schema)) as keys:
                     session.ingest_keys(plan, keys)
         self.tell(Phase.STAGED)
         changes = session.apply(plan, staged)
-        if changes.moved and (newer := ledger.window_committed_since(table.name, found.now)):
+        if changes.moved and (newer := self._reads.loaded_since(request, ledger)):
             # its snapshot may be newer than ours, and the rows may have moved the other way
             raise LoadError(
                 f"{request.name}: rows moved here, and {newer} was loaded meanwhile", transient=True
@@ -331,6 +324,7 @@ class _Load:
         self._check()
         self.tell(Phase.COMMITTING)
         session.commit()
+        self._reads.committed(request)
         self.tell(Phase.COMMITTED, message=f"{written[0].window_key}" if plan.chunk else "")
         entry = written[-1]
         if plan.chunk:
@@ -354,6 +348,11 @@ class _Load:
             # somebody else made the table meanwhile: let go, so that windows load side by side
             session.rollback()
 
+    def _ahead(
+        self, batches: Iterator[pa.RecordBatch]
+    ) -> AbstractContextManager[Iterator[pa.RecordBatch]]:
+        return read_ahead(batches, check=self._check, interrupt=self._reads.cancel)
+
     def _stage(self, session: DestinationSession, plan: Plan, batches: Iterator[pa.RecordBatch]) -> int:
         def counted(ahead: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
             told = 0.0
@@ -365,7 +364,7 @@ class _Load:
                 self._bytes += batch.nbytes
                 yield batch
 
-        with read_ahead(batches, check=self._check) as ahead:
+        with self._ahead(batches) as ahead:
             return session.ingest(plan, counted(ahead))
 
 

@@ -13,7 +13,6 @@ from enum import StrEnum
 
 import pyarrow as pa
 
-
 # what reads rows for a program to work with, in the place of a destination's type
 ARROW = "arrow"
 

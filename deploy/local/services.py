@@ -81,6 +81,8 @@ class LocalDagster(DagsterClient):
             "DAGSTER_PG_USER": postgres.user,
             "DAGSTER_PG_PASSWORD": postgres.password,
             "DAGSTER_PG_DB": database,
+            # of the many events that the start of a run of many assets writes
+            "DAGSTER_EVENT_BATCH_SIZE": "100",
             "LOCAL_CODE_SERVER_HOST": HOST,
             "LOCAL_CODE_SERVER_PORT": str(self._code_server_port),
             # gRPC and HTTP clients would ask the outside world's proxy for our own services

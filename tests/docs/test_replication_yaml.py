@@ -45,7 +45,7 @@ SECTIONS = {
     "### Meta": [(Meta, "tables[].meta.")],
 }
 # whose default depends on something else
-BY_SYSTEM = {"connections.*.schema", "connections.*.max_connections", "defaults", "tables[].columns", "tables[].columns.include", "tables[].meta"}  # fmt: skip
+BY_SYSTEM = {"connections.*.schema", "connections.*.max_connections", "connections.*.pool", "defaults", "tables[].columns", "tables[].columns.include", "tables[].meta"}  # fmt: skip
 
 
 def options(heading):

@@ -16,7 +16,7 @@ import pytest
 from deploy.local.graphql import DagsterClient, GraphQLError, load_error
 from deploy.local.postgres import PostgresServer
 from deploy.local.services import LocalDagster
-from tests.orchestration.harness import CONNECTIONS, FROM_FAILURE, REEXECUTE, SOURCE, TABLES
+from tests.orchestration.harness import CONNECTIONS, FROM_FAILURE, LAUNCH, REEXECUTE, SOURCE, TABLES
 
 DAYS = [f"2024-03-0{day}" for day in range(1, 6)]
 # the same as activity, for the tests that must not meet the backfill
@@ -55,6 +55,11 @@ TERMINATE = """mutation Terminate($id: String!) { terminateRun(runId: $id) {
 RELOAD = """mutation Reload { reloadRepositoryLocation(repositoryLocationName: "replication") {
     __typename ... on Error { message } ... on WorkspaceLocationEntry { loadStatus locationOrLoadError { __typename
         ... on PythonError { message className stack causes { message className stack } } } } } }"""
+
+
+NODE = """query Node($key: AssetKeyInput!) { assetNodes(assetKeys: [$key]) { staleStatus staleCauses { reason }
+    metadataEntries { ... on CodeReferencesMetadataEntry { codeReferences {
+        ... on LocalFileCodeReference { filePath lineNumber } } } } } }"""
 
 
 @dataclass
@@ -158,6 +163,22 @@ def test_materialize_over_graphql(service):
     ]
     checks = [event["evaluation"] for event in service.events(run_id, "AssetCheckEvaluationEvent")]
     assert [check["success"] for check in checks] == [True, True]
+
+
+def test_a_subset_with_run_config(service):
+    """As from the launchpad of the assets' page: some of a step's assets, the resource configured."""
+    job = {**SELECTOR, "jobName": "__ASSET_JOB", "assetSelection": [{"path": ["products"]}]}
+    config = {"resources": {"replication": {"config": {"concurrency": 1}}}}
+    params = {"selector": job, "runConfigData": config}
+    run_id = ask(service.dagster, LAUNCH, {"params": params}, "LaunchRunSuccess")["run"]["runId"]
+    service.dagster.wait_for_run(run_id)
+    assert service.materialized(run_id) == [("products", None)]
+    [node] = service.dagster.graphql(NODE, {"key": {"path": ["products"]}})["assetNodes"]
+    assert (node["staleStatus"], node["staleCauses"]) == ("FRESH", [])
+    [references] = [e["codeReferences"] for e in node["metadataEntries"] if "codeReferences" in e]
+    path = service.folder / "replication.yaml"
+    line = next(n for n, text in enumerate(path.read_text().splitlines(), 1) if "name: products" in text)
+    assert references == [{"filePath": str(path), "lineNumber": line}]
 
 
 def test_schedules_and_sensor_are_there_and_off(service):

@@ -85,6 +85,21 @@ defs = dg.Definitions.merge(
 )
 """
 
+# without checks, jobs and all that: for tests of nothing but assets
+ASSETS_ALONE = """
+import dagster as dg
+from code_location import ReplicationProject, ReplicationResource
+from code_location.orchestration.asset_groups import build_assets
+from code_location.orchestration.assets import source_assets
+
+project = ReplicationProject({path!r})
+defs = dg.Definitions(
+    assets=[*source_assets(project), *build_assets(project)],
+    resources={{"replication": ReplicationResource(attempts=1)}},
+    executor=dg.in_process_executor,
+)
+"""
+
 LAUNCH = """mutation Launch($params: ExecutionParams!) { launchRun(executionParams: $params) {
     __typename ... on Error { message } ... on LaunchRunSuccess { run { runId } }
     ... on RunConfigValidationInvalid { errors { message } } } }"""

@@ -1,9 +1,12 @@
-"""Loads in processes of their own: what they report, how they fail, how they are stopped."""
+"""Loads in processes of their own: what they report, and how they fail."""
 
 import os
 import signal
-import time
+import subprocess
+from pathlib import Path
+from urllib.parse import urlsplit
 
+import dagster as dg
 import psycopg
 import pytest
 
@@ -31,7 +34,7 @@ def windows(context: dg.AssetExecutionContext, replication: ReplicationResource)
 
 defs = dg.Definitions(
     assets=[tables, windows],
-    resources={{"replication": ReplicationResource(attempts=1, progress_seconds=0.3)}},
+    resources={{"replication": ReplicationResource(attempts=1, progress_seconds=0.2)}},
     executor=dg.in_process_executor,
 )
 """
@@ -44,65 +47,127 @@ def external(lab: Lab) -> Lab:
     return lab
 
 
-def without_the_load(metadata: dict) -> dict:
-    """What doesn't differ from load to load."""
-    own = {"replication/load_id", "replication/seconds", "replication/committed_at"}
-    return {name: value for name, value in metadata.items() if name not in own}
+def workers() -> dict[int, str]:
+    """Our external processes, with their command lines."""
+    listed = subprocess.run(
+        ["ps", "-A", "-ww", "-o", "pid=,ppid=,command="], capture_output=True, text=True, check=True
+    )
+    processes = (line.split(maxsplit=2) for line in listed.stdout.splitlines())
+    return {
+        int(pid): command
+        for pid, parent, command in processes
+        if int(parent) == os.getpid() and "pipes_worker" in command
+    }
 
 
-def test_events_are_those_of_a_load_in_the_runs_own_process(external):
+def waits_for_a_row(lab: Lab, table: str) -> bool:
+    return lab.pg(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' "
+        "AND query LIKE %s AND pid <> pg_backend_pid()",
+        f'%"target"."{table}"%',
+    ) == [(1,)]
+
+
+def test_its_events_are_those_of_a_load_within_the_run(external):
     with external.dagster(ASSETS) as dagster:
         outside = dagster.run(["users", "products"])
         windows_outside = dagster.run(["activity"], between=(DAYS[0], DAYS[2]))
-    assert "[pipes] external process successfully opened dagster pipes." in outside.log
+    assert outside.log.count("[pipes] external process successfully opened") == 2
     external.pg("DROP SCHEMA target CASCADE")
     external.yaml()
     with external.dagster(ASSETS) as dagster:
         inside = dagster.run(["users", "products"])
         windows_inside = dagster.run(["activity"], between=(DAYS[0], DAYS[2]))
     assert "[pipes]" not in inside.log
-    for one, other in ((outside, inside), (windows_outside, windows_inside)):
-        assert sorted(one.materialized) == sorted(other.materialized)
-        for mine in one.materializations:
-            [theirs] = [
-                m for m in other.materializations if (m.asset_key, m.partition) == (mine.asset_key, mine.partition)
-            ]
-            own = {"replication/load_id", "replication/seconds", "replication/committed_at"}
-            assert mine.metadata.keys() == theirs.metadata.keys()
-            assert {k: v for k, v in mine.metadata.items() if k not in own} == {
-                k: v for k, v in theirs.metadata.items() if k not in own
-            }
-            assert mine.tags.keys() == theirs.tags.keys()
-            if mine.partition or mine.asset_key.path == ["products"]:
-                assert mine.tags["dagster/data_version"] == theirs.tags["dagster/data_version"]
     assert windows_outside.materialized == [("activity", day) for day in DAYS[:3]]
+    theirs = {
+        (m.asset_key, m.partition): m for m in inside.materializations + windows_inside.materializations
+    }
+    for mine in outside.materializations + windows_outside.materializations:
+        other = theirs.pop((mine.asset_key, mine.partition))
+        assert mine.metadata.keys() == other.metadata.keys()
+        of_one_load = {"replication/load_id", "replication/seconds", "replication/committed_at"}
+        for name in mine.metadata.keys() - of_one_load:
+            assert mine.metadata[name] == other.metadata[name]
+        assert mine.tags.keys() == other.tags.keys()
+    assert not theirs
 
 
-def test_a_window_is_reported_when_it_commits_and_a_killed_process_leaves_the_rest(external):
-    """The third of five windows waits for a row that somebody holds, when the process is killed."""
+def test_a_window_is_reported_as_it_commits_and_a_killed_process_leaves_it_standing(external):
+    """Killed in the third window of five, while it waits for a row that somebody holds."""
     with external.dagster(ASSETS) as dagster:
         dagster.run(["activity"], partition=DAYS[2])
         with psycopg.connect(external.dsn) as holder:
             holder.execute("SELECT FROM target.activity LIMIT 1 FOR UPDATE")
-            run = Background(lambda: dagster.run(["activity"], between=(DAYS[0], DAYS[4]), fails=True))
-            [worker] = eventually_some(lambda: waiting(external))
+            running = Background(lambda: dagster.run(["activity"], between=(DAYS[0], DAYS[4]), fails=True))
+            eventually(lambda: waits_for_a_row(external, "activity"))
             assert external.days() == dict.fromkeys(DAYS[:3], 24)
-            seen = [
-                r.partition_key for r in dagster.instance.fetch_materializations(key("activity"), limit=10).records
-            ]
-            assert seen[::-1] == [DAYS[2], *DAYS[:2]]
-            os.kill(pid_of_worker(), signal.SIGKILL)
-        run = run.join()
+            seen = dagster.instance.fetch_materializations(dg.AssetKey("activity"), limit=10).records
+            assert [record.partition_key for record in reversed(seen)] == [DAYS[2], *DAYS[:2]]
+            [worker] = workers()
+            os.kill(worker, signal.SIGKILL)
+            run = running.join()
         assert run.materialized == [("activity", day) for day in DAYS[:2]]
-        assert "3 loads failed" in run.errors
-        assert f"activity [{DAYS[2]}]: the external process of table 'activity' died" in run.errors
-        assert "SIGKILL" in run.errors
+        assert "3 loads failed, the others stand" in run.errors
+        assert f"activity [{DAYS[2]}]: its external process died" in run.errors
+        assert "(SIGKILL)" in run.errors
+        eventually(lambda: not external.pg("SELECT FROM pg_locks WHERE locktype = 'advisory'"))
         assert external.days() == dict.fromkeys(DAYS[:3], 24)
         again = dagster.reexecute(run, FROM_FAILURE)
         assert [window for _, window in external.loads(again)] == DAYS[2:]
+        assert again.materialized == [("activity", day) for day in DAYS]
 
 
-def key(name):
-    import dagster as dg
+def test_one_tables_process_dies_and_the_others_dont(external):
+    with external.dagster(ASSETS) as dagster:
+        dagster.run(["users"])
+        external.duck("UPDATE users SET name = 'new', updated_at = TIMESTAMP '2025-01-01' WHERE id = 7")
+        with psycopg.connect(external.dsn) as holder:
+            holder.execute("SELECT FROM target.users WHERE id = 7 FOR UPDATE")
+            running = Background(lambda: dagster.run(["users", "products"], fails=True))
+            eventually(lambda: waits_for_a_row(external, "users") and len(workers()) == 1)
+            [(worker, command)] = workers().items()
+            assert external.dsn not in command
+            os.kill(worker, signal.SIGKILL)
+            run = running.join()
+        assert run.materialized == [("products", None)]
+        assert "1 load failed, the others stand" in run.errors
+        # it was told how far it had come
+        assert "users: applying 2 rows (1 of 2 loads done)" in run.log
+        assert external.pg("SELECT name FROM target.users WHERE id = 7") == [("user 7",)]
 
-    return dg.AssetKey(name)
+
+def test_errors_are_the_engines_and_hold_no_secret(external, monkeypatch):
+    external.duck("INSERT INTO products SELECT * FROM products WHERE id = 1")
+    with external.dagster(ASSETS) as dagster:
+        run = dagster.run(["users", "products"], fails=True)
+        assert "products: table 'products': Key (id)=(1) is duplicated" in run.errors
+        assert run.materialized == [("users", None)]
+        password = urlsplit(external.dsn).password
+        monkeypatch.setenv("DESTINATION", external.dsn.replace(f":{password}@", ":not-the-password@"))
+        refused = dagster.run(["users"], fails=True)
+        assert "users: can't connect to Postgres" in refused.errors
+        for one in (run, refused):
+            everything = str(dagster.instance.all_logs(one.id))
+            assert password not in everything
+            assert "not-the-password" not in everything
+
+
+def test_a_file_that_has_changed_meanwhile(external):
+    with external.dagster(ASSETS) as dagster:
+        path = Path(external.folder, "replication.yaml")
+        path.write_text(EXTERNAL.replace("users", "people"))
+        run = dagster.run(["users", "products"], fails=True)
+        assert f"users: {path}:" in run.errors
+        path.unlink()
+        run = dagster.run(["products"], fails=True)
+        assert "products: " in run.errors
+        assert "replication.yaml" in run.errors
+
+
+def test_all_tables_of_one_snapshot_are_loaded_by_one_process(external):
+    external.yaml("consistent: true\n" + EXTERNAL)
+    with external.dagster(ASSETS) as dagster:
+        run = dagster.run(["users", "products"])
+    assert sorted(run.materialized) == [("products", None), ("users", None)]
+    assert run.log.count("[pipes] external process successfully opened") == 1

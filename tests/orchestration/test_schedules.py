@@ -1,11 +1,13 @@
 """Schedules: which, when, and what they ask for at a given time."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 import dagster as dg
 import pytest
 
-from tests.orchestration.harness import Site
+from code_location import Deployment, DeploymentKind, ReplicationProject, build_replication_defs
+from tests.orchestration.daemon import Daemon
+from tests.orchestration.harness import TABLES, Site
 
 WHOLE = "  - {{name: {name}, primary_key: id, schedule: '{cron}'}}\n"
 DAILY = "  - {{name: {name}, schedule: '{cron}', partition: {{by: day, column: happened_at, start: 2024-03-01{more}}}}}\n"
@@ -118,3 +120,147 @@ def test_before_the_first_partition_is_complete(site):
         tick(site, "replicate_at_0_x_x_x_x_by_day", "2024-03-01T23:00:00+00:00")
         == "no partition is complete yet"
     )
+
+
+HOURLY = """
+tables:
+  - name: activity
+    schedule: "0 2 * * *"
+    partition: {by: hour, column: happened_at, start: "2024-03-01 00:00"%s}
+"""
+
+
+@pytest.mark.parametrize(
+    ("at", "ranges"),
+    [
+        # a day's hours since the tick before, as one run
+        ("2024-03-03T02:00:00+00:00", [("2024-03-02-02:00", "2024-03-03-01:00")]),
+        # the first tick: from the first window on
+        ("2024-03-01T02:00:00+00:00", [("2024-03-01-00:00", "2024-03-01-01:00")]),
+    ],
+)
+def test_windows_shorter_than_the_cron_are_all_loaded(site, at, ranges):
+    site.yaml(HOURLY % "")
+    requests = tick(site, "replicate_at_0_2_x_x_x_by_hour", at)
+    assert [
+        (r.tags["dagster/asset_partition_range_start"], r.tags["dagster/asset_partition_range_end"])
+        for r in requests
+    ] == ranges
+    assert [r.run_key for r in requests] == [f"{at[:16].replace('T', ' ')} {ranges[0][0]}"]
+
+
+def test_no_run_gets_more_partitions_than_the_table_allows(site):
+    site.yaml(HOURLY % ", max_partitions_per_run: 10")
+    requests = tick(site, "replicate_at_0_2_x_x_x_by_hour", "2024-03-03T02:00:00+00:00")
+    assert [r.tags["dagster/asset_partition_range_end"] for r in requests] == [
+        "2024-03-02-11:00",
+        "2024-03-02-21:00",
+        "2024-03-03-01:00",
+    ]
+
+
+def test_a_range_that_a_schedule_asks_for_is_one_run(lab):
+    """In the daemon's own loop; a tick that is repeated starts nothing more."""
+    lab.yaml((HOURLY % "").replace("0 2 * * *", "0 */4 * * *"))
+    with lab.dagster() as dagster:
+        daemon = Daemon(dagster)
+        name = "replicate_at_0_every_4_x_x_x_by_hour"
+        daemon.now = datetime.fromisoformat("2024-03-02T03:00:00+00:00")
+        daemon.start(name)
+        [run] = daemon.schedules(name, "2024-03-02T04:00:01+00:00").runs
+    assert run.materialized == [("activity", f"2024-03-02-0{hour}:00") for hour in range(4)]
+    assert lab.pg("SELECT count(*) FROM target.activity") == [(4,)]
+
+
+def test_values_are_loaded_each_in_a_run(site):
+    site.yaml(
+        "tables:\n  - {name: users, schedule: '@daily', partition: {by: value, column: name, values: [a, b, c]}}\n"
+    )
+    requests = tick(site, "replicate_at_daily_by_value", "2024-03-03T00:00:00+00:00")
+    assert [(r.run_key, r.partition_key) for r in requests] == [
+        (f"2024-03-03 00:00 {value}", value) for value in "abc"
+    ]
+
+
+# Dagster's own tags of such runs
+@pytest.mark.filterwarnings("ignore:Non-compliant tag keys:DeprecationWarning")
+def test_two_dimensions_are_the_last_window_of_each_value(site):
+    site.yaml(
+        """
+tables:
+  - name: activity
+    schedule: "0 2 * * *"
+    partition:
+      - {by: day, column: happened_at, start: 2024-03-01, timezone: America/New_York}
+      - {by: value, column: region, values: [eu, us]}
+"""
+    )
+    [schedule] = site.defs.schedules
+    assert schedule.execution_timezone == "America/New_York"
+    requests = tick(site, schedule.name, "2024-03-05T07:00:00+00:00")
+    assert [request.partition_key for request in requests] == ["2024-03-04|eu", "2024-03-04|us"]
+
+
+def test_of_an_open_range_the_newest(site, instance):
+    site.yaml(
+        "tables:\n  - {name: users, schedule: '@daily', partition: {by: range, column: id, size: 10}}\n"
+    )
+    repository = site.defs.get_repository_def()
+    [schedule] = site.defs.schedules
+    [job] = [asset for asset in repository.assets_defs_by_key.values() if asset.partitions_def]
+    context = dg.build_schedule_context(
+        instance, scheduled_execution_time=datetime(2024, 3, 1, tzinfo=UTC), repository_def=repository
+    )
+    assert schedule.evaluate_tick(context).skip_message == "no partition is known yet"
+    instance.add_dynamic_partitions(job.partitions_def.name, ["0-9", "10-19"])
+    [request] = schedule.evaluate_tick(context).run_requests
+    for key in ("0-9", "10-19"):
+        instance.delete_dynamic_partition(job.partitions_def.name, key)
+    assert request.partition_key == "10-19"
+
+
+def test_a_timezone_says_whose_clock_is_meant(site):
+    site.yaml(
+        "defaults: {timezone: Europe/Berlin}\ntables:\n"
+        + WHOLE.format(name="users", cron="0 2 * * *")
+        + "  - {name: products, schedule: '0 2 * * *', timezone: UTC}\n"
+        # the run's time is one thing, where days begin another
+        + DAILY.format(name="clicks", cron="30 23 * * *", more="")
+    )
+    schedules = {s.name: s.execution_timezone for s in site.defs.schedules}
+    assert schedules == {
+        "replicate_at_0_2_x_x_x": "Europe/Berlin",
+        "replicate_at_0_2_x_x_x_2": "UTC",
+        "replicate_at_30_23_x_x_x_by_day": "Europe/Berlin",
+    }
+    [request] = tick(site, "replicate_at_30_23_x_x_x_by_day", "2024-03-05T23:30:00+01:00")
+    assert request.partition_key == "2024-03-04"
+
+
+def test_names_start_with_the_project_s(site):
+    project = ReplicationProject(
+        site.folder / "replication.yaml", Deployment.from_environment({}), name="crm"
+    )
+    defs = build_replication_defs(project)
+    assert {s.name for s in defs.schedules} == {
+        "crm_replicate_at_0_2_x_x_x",
+        "crm_replicate_at_0_2_x_x_x_by_day",
+    }
+    assert {s.name for s in defs.sensors} == {"crm_source_changes", "crm_source_schema"}
+    jobs = {job.name for job in defs.get_repository_def().get_all_jobs() if not job.name.startswith("__")}
+    assert jobs >= {"crm_replicate_all", "crm_replicate_all_by_day", "crm_verify", "crm_clean_up"}
+    assert all(name.startswith("crm_") for name in jobs)
+
+
+@pytest.mark.parametrize("kind", list(DeploymentKind))
+def test_everything_starts_switched_on_in_production_only(site, kind):
+    site.yaml(TABLES.replace("mode: merge", "mode: merge, automation: eager"))
+    defs = build_replication_defs(
+        ReplicationProject(site.folder / "replication.yaml", Deployment(kind, "pr_7"))
+    )
+    assert {s.name for s in defs.sensors} >= {"source_changes", "source_schema"}
+    assert all(s.description for s in (*defs.sensors, *defs.schedules))
+    on = kind is DeploymentKind.PRODUCTION
+    assert {s.default_status.value for s in (*defs.sensors, *defs.schedules)} == {
+        "RUNNING" if on else "STOPPED"
+    }

@@ -163,7 +163,7 @@ def test_where_goes_with_every_other_filter(file: Path) -> None:
             == 5
         )
         assert (opened.count(wanted, [ReadFilter()]), opened.count(wanted, [])) == (7, 0)
-        assert opened.watermark(wanted) == "9"
+        assert opened.greatest(wanted, wanted.cursor, "cursor") == "9"
         schema = opened.describe(wanted, ReadFilter(cursor="seen", since="5"), "postgres")
         shown = opened.query(wanted, ReadFilter(cursor="seen", since="5"), schema)
         assert shown.endswith('("seen" >= CAST(\'5\' AS HUGEINT) OR "seen" IS NULL)')

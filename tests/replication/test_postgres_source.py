@@ -182,7 +182,7 @@ def test_a_cursor_s_bounds_are_inclusive_and_rows_without_are_always_read(here: 
         whole = ReadFilter(cursor="at")
         extract = source.extract(one, whole, source.describe(one, whole, "duckdb"), "count")
         assert (extract.rows, extract.watermark) == (10, "2024-01-01 09:00:00+00")
-        assert source.watermark(one) == extract.watermark
+        assert source.greatest(one, one.cursor, "cursor") == extract.watermark
     later = ReadFilter(cursor="at", since="2024-01-01 08:00:00+00")
     assert sorted(read(here, one, later)["id"].to_pylist()) == [8, 9, 10]
     between = ReadFilter(cursor="at", since="2024-01-01 03:00:00+00", until="2024-01-01 04:00:00+00")
@@ -213,7 +213,7 @@ def test_a_watermark_is_exact_and_finite_and_reads_its_own_row_again(
     here.pg(f"INSERT INTO {{s}}.t SELECT unnest(ARRAY[{values}]::{type_name}[])")
     one = table(here, cursor="v")
     with session(here) as source:
-        assert source.watermark(one) == last
+        assert source.greatest(one, one.cursor, "cursor") == last
         bounded = ReadFilter(cursor="v", since=last, until=last)
         assert source.count(one, [bounded]) == 1
 
@@ -221,7 +221,7 @@ def test_a_watermark_is_exact_and_finite_and_reads_its_own_row_again(
 def test_an_empty_table_has_no_watermark(here: Lab) -> None:
     here.pg("CREATE TABLE {s}.t (v int)")
     with session(here) as source:
-        assert source.watermark(table(here, cursor="v")) is None
+        assert source.greatest(table(here), "v", "cursor") is None
     assert read(here, table(here)).num_rows == 0
 
 

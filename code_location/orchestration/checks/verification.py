@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 
 from dagster import (
+    AssetCheckKey,
     AssetCheckResult,
     AssetCheckSeverity,
     AssetCheckSpec,
     AssetKey,
+    Failure,
     MetadataValue,
     TableRecord,
 )
 
 from code_location.orchestration.checks.names import LOAD_VERIFIED, MOST_ROWS
-from code_location.replication import LoadFailure, LoadResult
-from code_location.replication.errors import VerificationFailed
-from code_location.replication.ledger import LedgerEntry
+from code_location.orchestration.table_data import ReplicationTableData
+from code_location.replication import ConfigError, LoadFailure, LoadResult, Table
+from code_location.replication.errors import ConnectionFailed, VerificationFailed
+from code_location.replication.ledger import STATE, LedgerEntry
+from code_location.replication.sides import Sides, ask_each
 
 
 def load_check_specs(keys: Iterable[AssetKey]) -> list[AssetCheckSpec]:
@@ -31,9 +36,7 @@ def load_check_specs(keys: Iterable[AssetKey]) -> list[AssetCheckSpec]:
     ]
 
 
-def verification_result(
-    key: AssetKey, loads: Sequence[LoadResult | LoadFailure], *, materialized: bool = True
-) -> AssetCheckResult | None:
+def verification_result(key: AssetKey, loads: Sequence[LoadResult | LoadFailure]) -> AssetCheckResult | None:
     """What the loads of one asset in one step found: of the whole table, or of all its windows together.
 
     A step answers a check once, so give all of them, when the last is through. None when there is nothing to say:
@@ -51,6 +54,56 @@ def verification_result(
             metadata={"differences": _differences(refused)},
         )
     return recorded_verification(key, entries) if entries else None
+
+
+class Verifications:
+    """Answers the check for the assets of one step, each when the last of its loads is through."""
+
+    def __init__(self, selected: AbstractSet[AssetCheckKey], loads: Mapping[AssetKey, int]) -> None:
+        """`selected` are the checks that the step is to answer, `loads` says how many loads each asset has."""
+        self._left = {
+            key: number for key, number in loads.items() if AssetCheckKey(key, LOAD_VERIFIED) in selected
+        }
+        self._through: dict[AssetKey, list[LoadResult | LoadFailure]] = {}
+
+    def of(self, key: AssetKey, load: LoadResult | LoadFailure) -> Iterator[AssetCheckResult]:
+        """What to yield when a load is through, after its materialization."""
+        if key not in self._left:
+            return
+        through = self._through.setdefault(key, [])
+        through.append(load)
+        if len(through) == self._left[key] and (result := verification_result(key, through)):
+            yield result
+
+
+def recorded_verifications(
+    tables: Mapping[AssetKey, ReplicationTableData],
+) -> Iterator[AssetCheckResult]:
+    """Answers the check without loading anything, by the last load of each table in the ledger.
+
+    Raises dagster.Failure when the destination can't be reached.
+    """
+    names = {data.table.name: key for key, data in tables.items()}
+    for data in list(tables.values())[:1]:  # a step's tables are of one project
+        try:
+            for table, entry in ask_each(data.config, [d.table for d in tables.values()], _last_load):
+                if isinstance(entry, LedgerEntry):
+                    yield recorded_verification(names[table.name], [entry])
+                else:
+                    yield AssetCheckResult(
+                        asset_key=names[table.name],
+                        check_name=LOAD_VERIFIED,
+                        passed=False,
+                        description=str(entry) if entry else "the ledger has no load of the table yet",
+                        severity=AssetCheckSeverity.ERROR if entry else AssetCheckSeverity.WARN,
+                    )
+        except (ConnectionFailed, ConfigError) as error:
+            raise Failure(str(error), allow_retries=error.transient) from error
+
+
+def _last_load(sides: Sides, table: Table) -> LedgerEntry | None:
+    entries = sides.ledger.recent(table.name, 10) if sides.ledger else []
+    return next((entry for entry in entries if entry.mode != STATE), None)
 
 
 def recorded_verification(key: AssetKey, entries: Sequence[LedgerEntry]) -> AssetCheckResult:

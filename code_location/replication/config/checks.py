@@ -39,6 +39,16 @@ def table_problems(table: Table, unreadable: frozenset[str]) -> Iterator[Found]:
             ("chunk_rows",),
             "'chunk_rows' cuts a first load into ranges of the primary key: add 'primary_key'",
         )
+    if (
+        table.sample is not None
+        and table.sample < 100
+        and not table.primary_key
+        and "primary_key" not in unreadable
+    ):
+        yield (
+            ("sample",),
+            "'sample' picks rows by primary key: add 'primary_key', or copy all with `sample: 100%`",
+        )
     if table.where and (wrong := wrong_with_sql(table.where)):
         yield ("where",), f"'where': {wrong}"
     if table.partition:
@@ -110,6 +120,10 @@ def connection_problems(connections: Any) -> Iterator[Found]:
     source, destination = _both(connections)
     if _same_database(source, destination) and source["type"] == "duckdb":
         yield ("connections", "destination", "connection"), "source and destination are the same file"
+    pools = source.get("pool"), destination.get("pool")
+    if all(isinstance(pool, str) for pool in pools) and len({*pools}) > 1:
+        message = f"a step has one pool, and the source's is '{pools[0]}': give both the same, or one of them none"
+        yield ("connections", "destination", "pool"), message
 
 
 def alert_problems(alerts: Any) -> Iterator[Found]:
@@ -200,6 +214,11 @@ def _dagster_problems(table: Table, unreadable: frozenset[str]) -> Iterator[Foun
     if table.schedule and (wrong := wrong_with_cron(table.schedule)):
         example = "minute hour day month weekday, such as 0 2 * * *"
         yield ("schedule",), f"'{table.schedule}' is not a cron expression: {wrong} ({example})"
+    if table.compare and (wrong := wrong_with_cron(table.compare)):
+        example = "minute hour day month weekday, such as 0 5 * * 0"
+        yield ("compare",), f"'{table.compare}' is not a cron expression: {wrong} ({example})"
+    if table.compare and table.checks is not None and "contents_match_source" not in table.checks:
+        yield ("compare",), "'compare' runs the check contents_match_source: add it to 'checks'"
     if table.partition and table.sensor:
         yield (
             ("sensor",),

@@ -105,6 +105,7 @@ _EXPECTED = {
     "dimensions": "a mapping, or a list of two for two dimensions",
     "duration": "a duration, such as 90 minutes or 1d 12h",
     "lag": "a duration, such as 90 minutes or 1d 12h, or for a cursor of numbers a positive number",
+    "share": "a share such as 1% or 0.5%, of at most 100%",
     "partition_value": "text or a whole number; write anything else in quotes, as YAML takes no, off and 1.0 for something else",
 }
 

@@ -7,8 +7,9 @@ the environment.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, PrivateAttr, WithJsonSchema
@@ -43,6 +44,8 @@ class Connection(Options):
     """The schema of all tables on this side."""
     max_connections: Annotated[int, Field(ge=1)] | None = None
     """How many loads may use the database at once."""
+    pool: Annotated[str, Field(pattern=r"^\S+$")] | None = None
+    """The pool whose limit Dagster keeps to across runs; every step that uses the database takes a slot of it."""
 
     @property
     def schema_or_default(self) -> str:
@@ -57,6 +60,17 @@ class Connections(Options):
     """Where tables are read."""
     destination: Connection
     """Where tables are written."""
+
+    @property
+    def pool(self) -> str | None:
+        """The pool of steps that use both connections: a step can have one. A DuckDB file that is written to has one
+        without being asked, as it takes one process at a time; it counts once somebody sets its limit."""
+        if given := self.destination.pool or self.source.pool:
+            return given
+        if SYSTEMS[self.destination.type].writers > 1:
+            return None
+        file = PurePath(self.destination.connection).stem
+        return re.sub(r"\W+", "_", f"{self.destination.type}_{file}", flags=re.ASCII).strip("_")
 
     def limit(self, role: Role) -> int:
         """How many loads may use a connection at once."""
@@ -158,6 +172,10 @@ class ReplicationConfig(Options):
         if wrong:
             raise ConfigError([self._document.problem(("alerts", "webhook"), wrong)])
         return url
+
+    def with_samples(self) -> Self:
+        """The same replication with only a sample of each table that has `sample`."""
+        return self.model_copy(update={"tables": tuple(table.sampled for table in self.tables)})
 
     def with_destination_schemas(self, rename: Callable[[str], str]) -> Self:
         """The same replication into other schemas of the destination (a branch deployment's own, say).

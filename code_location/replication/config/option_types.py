@@ -6,7 +6,7 @@ import re
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from functools import cache
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 from zoneinfo import available_timezones
 
 from pydantic import (
@@ -29,6 +29,10 @@ class Options(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, populate_by_name=True, use_attribute_docstrings=True
     )
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        """Itself. Pydantic copies the defaults of every table, of which there may be ten thousand."""
+        return self
 
 
 Text = Annotated[str, Field(min_length=1)]
@@ -94,11 +98,22 @@ def _lag(value: Any) -> timedelta | int | Decimal:
 
 DURATION_SCHEMA = {"type": "string", "pattern": DURATION_PATTERN}
 
-Duration = Annotated[timedelta, PlainValidator(_duration), WithJsonSchema(DURATION_SCHEMA)]
+
+def _as_text(value: timedelta | int | Decimal) -> str:
+    return f"{value.total_seconds():g}s" if isinstance(value, timedelta) else str(value)
+
+
+Duration = Annotated[
+    timedelta,
+    PlainValidator(_duration),
+    PlainSerializer(_as_text, return_type=str, when_used="json"),
+    WithJsonSchema(DURATION_SCHEMA),
+]
 
 Lag = Annotated[
     timedelta | int | Decimal,
     PlainValidator(_lag),
+    PlainSerializer(_as_text, return_type=str, when_used="json"),
     WithJsonSchema({"anyOf": [DURATION_SCHEMA, {"type": "number", "exclusiveMinimum": 0}]}),
 ]
 
@@ -112,6 +127,26 @@ def _timezone(name: str) -> str:
 
 
 Timezone = Annotated[str, AfterValidator(_timezone)]
+
+_PERCENT = r"\d+(\.\d+)?\s*%"
+
+
+def _share(value: Any) -> Decimal:
+    if isinstance(value, Decimal):
+        return value
+    if isinstance(value, str) and re.fullmatch(_PERCENT, value):
+        percent = Decimal(value.removesuffix("%").strip())
+        if 0 < percent <= 100:
+            return percent
+    raise PydanticCustomError("share", "a share")
+
+
+Share = Annotated[
+    Decimal,
+    PlainValidator(_share),
+    PlainSerializer(lambda percent: f"{percent}%", return_type=str),
+    WithJsonSchema({"type": "string", "pattern": f"^{_PERCENT}$"}),
+]
 
 _MOMENT = re.compile(r"\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2})?)?")
 

@@ -101,7 +101,7 @@ Partition = Annotated[
     Annotated[_Option, Tag(ONE_DIMENSION)]
     | Annotated[
         tuple[_Option, ...],
-        Field(min_length=2, max_length=2),
+        Field(json_schema_extra={"minItems": 2, "maxItems": 2}),  # `_two` counts
         BeforeValidator(_two),
         Tag(TWO_DIMENSIONS),
     ],

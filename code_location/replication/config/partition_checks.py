@@ -19,8 +19,6 @@ from code_location.replication.config.partition import (
 )
 from code_location.replication.located_yaml import Location
 
-# what Dagster advises for one asset
-_MOST_PARTITIONS = 100_000
 # it joins the keys of two dimensions, and selections of them, with these
 _NOT_IN_TWO = ("|", ",", "[", "]")
 # it joins keys with these, and shows them on a line
@@ -79,10 +77,10 @@ def _range_problems(partition: RangePartition) -> Iterator[tuple[Location, str]]
     ranges = -((partition.start - partition.end) // partition.size)
     if ranges <= 0:
         yield ("end",), f"'end' ({partition.end}) must be greater than 'start' ({partition.start})"
-    elif ranges > _MOST_PARTITIONS:
+    elif ranges > window_keys.MOST_PARTITIONS:
         yield (
             ("size",),
-            f"{ranges:,} ranges are more than the {_MOST_PARTITIONS:,} partitions that Dagster takes: "
+            f"{ranges:,} ranges are more than the {window_keys.MOST_PARTITIONS:,} partitions that Dagster takes: "
             "make them larger",
         )
 

@@ -13,17 +13,35 @@ from code_location.replication.config.option_types import (
     Duration,
     Lag,
     Options,
+    Share,
     Text,
     Texts,
     Timezone,
 )
-from code_location.replication.config.partition import OnePartition, Partition, dimension_name
+from code_location.replication.config.partition import (
+    OnePartition,
+    Partition,
+    TimePartition,
+    dimension_name,
+)
+from code_location.replication.config.sample import sample_condition
 
 Mask = Annotated[
     Literal["null", "redact", "hash"],
     # what YAML makes of an unquoted null
     BeforeValidator(lambda value: "null" if value is None else value),
     WithJsonSchema({"enum": ["null", "redact", "hash", None]}),
+]
+
+
+Check = Literal[
+    "load_verified",
+    "row_count_matches_source",
+    "volume_as_usual",
+    "primary_key_unique",
+    "schema_unchanged",
+    "column_schema_change",
+    "contents_match_source",
 ]
 
 
@@ -125,6 +143,8 @@ class TableOptions(Options):
     """Which columns are copied, and how."""
     where: Text | None = None
     """A condition in the source's SQL: only rows that meet it are copied."""
+    sample: Share | None = None
+    """In branch deployments only this share of the rows is copied, picked by primary key."""
     deletes: Literal["ignore", "soft", "hard"] = "ignore"
     """What happens to rows that are gone from the source."""
     schema_changes: Literal["evolve", "freeze", "discard"] = "evolve"
@@ -141,6 +161,10 @@ class TableOptions(Options):
     """Five-field cron expression."""
     timezone: Timezone | None = None
     """Whose clock `schedule` is read off; the partition's by default, else UTC."""
+    checks: tuple[Check, ...] | None = None
+    """Which checks the table's asset has; all by default."""
+    compare: Text | None = None
+    """Five-field cron expression at which the contents of both sides are compared."""
     sensor: bool = False
     """Load when the source changed."""
     freshness: Freshness | None = None
@@ -185,6 +209,16 @@ class Table(TableOptions):
         return self.columns.rename.get(source_column, source_column)
 
     @property
+    def sampled(self) -> Table:
+        """With `sample` as a part of `where`."""
+        if self.sample is None or self.sample == 100:
+            return self
+        condition = sample_condition(self.primary_key, self.sample)
+        return self.model_copy(
+            update={"where": f"({self.where}) AND {condition}" if self.where else condition}
+        )
+
+    @property
     def dimensions(self) -> tuple[OnePartition, ...]:
         """The partition, both of two in the order in which keys name them (of Dagster's names), or nothing."""
         match self.partition:
@@ -194,6 +228,12 @@ class Table(TableOptions):
                 return tuple(sorted(two, key=dimension_name))
             case one:
                 return (one,)
+
+    @property
+    def schedule_timezone(self) -> str:
+        """Whose clock `schedule` is read off."""
+        zones = (one.timezone for one in self.dimensions if isinstance(one, TimePartition))
+        return self.timezone or next(zones, "UTC")
 
     @property
     def key_columns(self) -> tuple[str, ...]:

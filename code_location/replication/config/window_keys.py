@@ -10,6 +10,8 @@ from zoneinfo import ZoneInfo
 
 from code_location.replication.config.partition import RangePartition, TimePartition
 
+# what Dagster advises for one asset
+MOST_PARTITIONS = 100_000
 _HOUR = re.compile(r"(\d{4}-\d{2}-\d{2})-(\d{2}:\d{2})([+-]\d{4})?")
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 _RANGE = re.compile(r"(-?\d+)-(-?\d+)")

@@ -54,6 +54,16 @@ class Extract:
     figures: Callable[[], Figures]
 
 
+class Pass(Protocol):
+    """Windows that a session reads by one query; `failure` is what broke it."""
+
+    windows: Sequence[Window]
+    failure: BaseException | None
+
+    def has(self, window: Window) -> bool:
+        """Whether a window can still be extracted: it comes after those that were, and nothing has broken the pass."""
+
+
 class SourceSession(Protocol):
     """One snapshot of the source."""
 
@@ -73,6 +83,13 @@ class SourceSession(Protocol):
         `level` is the table's `verify`.
         """
 
+    def start_pass(self, table: Table, windows: Sequence[Window], destination: str) -> Pass:
+        """Looks at the rows of many windows of a table at once. Those that the pass has, the first of them at least,
+        are then described and extracted in their order, by one query for all rows and one for all figures.
+
+        Raises PlanError when they can't be told apart, or as `describe` does for all rows.
+        """
+
     def query(self, table: Table, read: ReadFilter, schema: pa.Schema) -> str:
         """The statement that `extract` would read with, values filled in, for people to look at."""
 
@@ -82,8 +99,8 @@ class SourceSession(Protocol):
     def digits(self, table: Table, read: ReadFilter, column: str) -> tuple[int, int]:
         """How many digits the values of a column of `Kind.NUMERIC` have at most before and after the point."""
 
-    def watermark(self, table: Table) -> str | None:
-        """The cursor's greatest value over all rows, as in `Extract`."""
+    def greatest(self, table: Table, column: str, role: str) -> str | None:
+        """A column's greatest value over all rows, as the watermark in `Extract`; `role` is what errors call it."""
 
     def next_keys(self, table: Table, after: str | None, rows: int) -> tuple[str, str] | None:
         """A chunk of the table, in the order of its first key column: its first and last value.

@@ -5,15 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import duckdb
 import pyarrow as pa
 
 from code_location.replication.config import Table
 from code_location.replication.connectors.duckdb.connection import literal, quote, run
+from code_location.replication.connectors.grid import Dimension, Grid
 from code_location.replication.errors import PlanError
 from code_location.replication.plan import ReadFilter
-from code_location.replication.windows import Window
+from code_location.replication.windows import Window, joined
 
 _WHOLE_NUMBERS = frozenset(
     {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "HUGEINT"}
@@ -23,12 +25,12 @@ _VARIABLE = "replication_value_"
 
 @dataclass
 class Condition:
-    """SQL with `{n}` in place of its nth value; each value is a text and the type it is cast to."""
+    """SQL with `{n}` in place of its nth value; each value is a text, or a list, and the type it is cast to."""
 
     sql: str = "true"
-    values: list[tuple[str, str]] = field(default_factory=list)
+    values: list[tuple[Any, str]] = field(default_factory=list)
 
-    def add(self, value: str, type_name: str) -> str:
+    def add(self, value: str | Sequence[str | int | None], type_name: str) -> str:
         self.values.append((value, type_name))
         return "{" + str(len(self.values) - 1) + "}"
 
@@ -36,7 +38,7 @@ class Condition:
         """Lets through only what also meets a comparison, such as `"id" >`, with a value."""
         self.sql += f" AND {_escaped(comparison)} {self.add(value, type_name)}"
 
-    def numbered(self) -> tuple[str, list[str]]:
+    def numbered(self) -> tuple[str, list[Any]]:
         """With parameters `$1`, `$2` ... and their values."""
         casts = [f"CAST(${n} AS {type_name})" for n, (_, type_name) in enumerate(self.values, start=1)]
         return _filled(self.sql, casts), [value for value, _ in self.values]
@@ -48,7 +50,11 @@ class Condition:
         """
         for n, (value, type_name) in enumerate(self.values):
             run(connection, f"SET VARIABLE {_VARIABLE}{n} = CAST($1 AS {type_name})", [value])
-        return _filled(self.sql, [f"getvariable('{_VARIABLE}{n}')" for n in range(len(self.values))])
+        return self.filled(self.sql)
+
+    def filled(self, sql: str) -> str:
+        """SQL over the same values, for a connection that they were bound to."""
+        return _filled(sql, [f"getvariable('{_VARIABLE}{n}')" for n in range(len(self.values))])
 
     def shown(self) -> str:
         """For people to look at."""
@@ -70,6 +76,33 @@ def source_condition(table: Table, types: Mapping[str, str], reads: Sequence[Rea
             parts[-1] = f"({parts[-1]})"
     made.sql = " AND ".join(parts) or "true"
     return made
+
+
+def window_number(made: Condition, laid_out: Grid, types: Mapping[str, str]) -> str:
+    """SQL, over values that are added to a condition, of the number of a row's window."""
+    positions = [_position(made, dimension, types[dimension.column]) for dimension in laid_out.dimensions]
+    return f"{made.add(laid_out.cells, 'INTEGER[]')}[{laid_out.cell(positions)}]"
+
+
+def _position(made: Condition, dimension: Dimension, type_name: str) -> str:
+    column = _escaped(quote(dimension.column))
+    marks = made.add(dimension.marks, f"{bound_type(type_name)}[]")
+
+    def after(first: int, last: int) -> str:
+        """Halves what is left, as a list has no search that makes use of its order."""
+        if first == last:
+            return str(first)
+        middle = (first + last + 1) // 2
+        return f"CASE WHEN {column} < {marks}[{middle}] THEN {after(first, middle - 1)} ELSE {after(middle, last)} END"
+
+    last = len(dimension.marks)
+    position = f"coalesce(list_position({marks}, {column}), 0)" if dimension.are_values else after(0, last)
+    return f"CASE WHEN {column} IS NULL THEN {dimension.null} ELSE {position} END"
+
+
+def windows_condition(table: Table, types: Mapping[str, str], windows: Sequence[Window]) -> Condition:
+    """Lets through the rows of any of the windows."""
+    return source_condition(table, types, [ReadFilter(window=window) for window in joined(windows)])
 
 
 def target_condition(
@@ -130,7 +163,7 @@ def _window(
         column = _escaped(prefix + quote(name))
         inside = " AND ".join(
             f"{column} {operator} {made.add(value, bound_type(type_name))}"
-            for operator, value in condition.comparisons(_arrow_type(type_name))
+            for operator, value in condition.comparisons(arrow_type(type_name))
         )
         yield f"({inside} OR {column} IS NULL)" if condition.takes_nulls else f"({inside})"
 
@@ -141,7 +174,7 @@ def _type_of(types: Mapping[str, str], name: str, role: str) -> str:
     return types[name]
 
 
-def _arrow_type(type_name: str) -> pa.DataType:
+def arrow_type(type_name: str) -> pa.DataType:
     """What a window's bounds have to be written for: times, numbers, or neither."""
     if type_name == "DATE":
         return pa.date32()

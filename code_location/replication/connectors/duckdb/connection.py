@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import gettempdir
@@ -41,6 +42,8 @@ _POLL_SECONDS = 0.1
 # files that this process has open for writing: nothing else can be opened beside that connection
 _written: dict[Path, duckdb.DuckDBPyConnection] = {}
 _gates: dict[Path, threading.Lock] = {}
+# how many results of a file that is read are being sorted: they share its memory with all that reads it
+_sorted: Counter[Path] = Counter()
 _guard = threading.Lock()
 
 
@@ -73,12 +76,37 @@ def reading(path: Path, patience: float) -> Iterator[duckdb.DuckDBPyConnection]:
     try:
         _settle(connection)
         if writer is None:
-            limit(connection, READING_MEGABYTES)
+            _limit_reading(path, connection)
             # beside the file may be no place for us to write
             connection.execute(f"SET temp_directory = {literal(gettempdir())}")
         yield connection
     finally:
         connection.close()
+
+
+@contextmanager
+def sorting(path: Path, connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Gives a sorted result of a file the memory that it takes, and while there is one all of them one thread:
+    to sort, each needs memory of its own."""
+    _count_sorted(path, connection, 1)
+    try:
+        yield
+    finally:
+        with suppress(duckdb.Error):  # whoever reads the file next sets the limits again
+            _count_sorted(path, connection, -1)
+
+
+def _count_sorted(path: Path, connection: duckdb.DuckDBPyConnection, more: int) -> None:
+    with _guard:
+        _sorted[path.resolve()] += more
+    # a cursor, as the connection may be in the middle of something
+    _limit_reading(path, connection.cursor())
+
+
+def _limit_reading(path: Path, connection: duckdb.DuckDBPyConnection) -> None:
+    with _guard:
+        sorted_results = _sorted[path.resolve()]
+        limit(connection, READING_MEGABYTES * (1 + sorted_results), 1 if sorted_results else THREADS)
 
 
 @contextmanager

@@ -6,9 +6,10 @@ import hashlib
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +19,24 @@ import pyarrow as pa
 from code_location.replication.config import Table
 from code_location.replication.connectors.base import Extract, SourceTable
 from code_location.replication.connectors.duckdb import diffing
+from code_location.replication.connectors.duckdb.asking import Asking
 from code_location.replication.connectors.duckdb.conditions import (
     Condition,
+    arrow_type,
     bound_type,
     source_condition,
     watermark,
+    window_number,
+    windows_condition,
 )
 from code_location.replication.connectors.duckdb.connection import (
     arrow_reader,
     explained,
     file_at,
-    first_line,
     quote,
     reading,
     run,
+    sorting,
 )
 from code_location.replication.connectors.duckdb.figures import DuckDBCanonical
 from code_location.replication.connectors.duckdb.projection import (
@@ -42,16 +47,21 @@ from code_location.replication.connectors.duckdb.projection import (
 )
 from code_location.replication.connectors.duckdb.relations import Relations, known
 from code_location.replication.connectors.duckdb.types import travel_batch
+from code_location.replication.connectors.grid import grid
+from code_location.replication.connectors.passes import WINDOW_NUMBER, Figured, WindowPass, numbered
 from code_location.replication.connectors.side import Side
 from code_location.replication.errors import ConnectionFailed, PlanError
 from code_location.replication.plan import ReadFilter
 from code_location.replication.types import source_column
 from code_location.replication.verify import Figures, Value, Verification, verification
+from code_location.replication.windows import Window
 
 # small batches stay in the processor's caches; 100,000 rows were a third slower end to end
 BATCH_ROWS = 8_192
 # DuckDB's own unit, and what a batch of wide rows may take
 _LEAST_ROWS, _BATCH_BYTES = 2_048, 8 << 20
+# what one pass sorts at most; the more it is, the more memory it takes to merge what was sorted
+_PASS_BYTES = 1 << 30
 _PATIENCE_SECONDS = 2.0
 
 # snapshots that other sessions may join, while their session is open
@@ -108,6 +118,8 @@ class DuckDBSourceSession:
         self._path = path
         [(database,)] = run(connection, "SELECT current_database()")
         self._relations = Relations(self._run, path, database, schema)
+        self._asking = Asking(connection, self._relations)
+        self._pass: WindowPass | None = None
         self._described: dict[str, _Described] = {}
         self._open: list[duckdb.DuckDBPyConnection] = []
         self._readers: list[pa.RecordBatchReader] = []
@@ -143,27 +155,79 @@ class DuckDBSourceSession:
         return self._relations.all()
 
     def describe(self, table: Table, read: ReadFilter, destination: str) -> pa.Schema:
+        if self._pass and read.window:
+            return self._pass.describe(read.window)
         types = self._relations.types(table)
-        self._refuse_rows_without_window(table, types, read)
-        columns = project(
-            table,
-            types,
-            self._relations.nullable(table),
-            destination,
-            partial(self._relations.type_of, table),
-        )
+        if read.window:
+            self._asking.refuse_rows_without_window(table, types)
+        columns = self._projected(table, types, destination)
         condition = source_condition(table, types, [read])
         asked = checks(columns)
         cursor = watermark(read.cursor, known(table, types, read.cursor, "cursor")) if read.cursor else "NULL"
         counts = [f"count(*) FILTER (WHERE {check.condition})" for check in asked]
-        figures = ", ".join(["count(*)", cursor, *counts])
-        rows, last, *found = self._one(
-            table, f"SELECT {figures} FROM {self._relations.qualified(table)}", condition
-        )
+        rows, last, *found = self._asking.one(table, ", ".join(["count(*)", cursor, *counts]), condition)
         columns = settled(
-            table, columns, list(zip(asked, found, strict=True)), self._example(table, columns, condition)
+            table, columns, list(zip(asked, found, strict=True)), self._asking.example(table, condition)
         )
         self._described[table.name] = _Described(read, types, columns, int(rows), last, destination)
+        return self._travelling(table, columns)
+
+    def start_pass(self, table: Table, windows: Sequence[Window], destination: str) -> WindowPass:
+        with self._explained():
+            self._pass = self._surveyed(table, windows, destination)
+            return self._pass
+
+    def _surveyed(self, table: Table, windows: Sequence[Window], destination: str) -> WindowPass:
+        types = self._relations.types(table)
+        self._asking.refuse_rows_without_window(table, types)
+        columns = self._projected(table, types, destination)
+        laid_out = grid(windows, lambda column: arrow_type(known(table, types, column, "partition column")))
+        condition = windows_condition(table, types, windows)
+        asked = checks(columns)
+        counts = [f"count(*) FILTER (WHERE {check.condition})" for check in asked]
+        by = window_number(condition, laid_out, types)
+        found = {
+            number: counted
+            for number, *counted in self._asking.groups(
+                table, ", ".join(["count(*)", *counts]), condition, by
+            )
+        }
+        refused: dict[int, PlanError] = {}
+        totals = [0] * len(asked)
+        for number, (_, *counted) in found.items():
+            if any(counted):
+                example = self._asking.example(table, windows_condition(table, types, [windows[number]]))
+                try:
+                    settled(table, columns, list(zip(asked, counted, strict=True)), example)
+                except PlanError as error:
+                    refused[number] = error
+                    continue
+                totals = [total + count for total, count in zip(totals, counted, strict=True)]
+        columns = settled(table, columns, list(zip(asked, totals, strict=True)), lambda _: "")
+        self._described[table.name] = _Described(ReadFilter(), types, columns, 0, None, destination)
+        schema = self._travelling(table, columns)
+        rows = [found.get(number, (0,))[0] for number in range(len(windows))]
+        most = _PASS_BYTES / self._width(table, schema)
+        windows = [w for w, total in zip(windows, accumulate(rows), strict=True) if total <= most] or windows[
+            :1
+        ]
+        read = windows_condition(table, types, [w for n, w in enumerate(windows) if n not in refused])
+        by = window_number(read, laid_out, types) if len(windows) > 1 else "0"
+
+        def start(schema: pa.Schema, level: str) -> tuple[Iterator[pa.RecordBatch], Callable[[], Figured]]:
+            # not beside the rows, as what sorts them takes the memory
+            figured = self._figures_by(table, read, by, schema, level)
+            return self._batches(table, read, schema, by), lambda: figured
+
+        return WindowPass(windows, rows, refused, schema, start)
+
+    def _projected(
+        self, table: Table, types: Mapping[str, str], destination: str
+    ) -> tuple[ProjectedColumn, ...]:
+        type_of = partial(self._relations.type_of, table)
+        return project(table, types, self._relations.nullable(table), destination, type_of)
+
+    def _travelling(self, table: Table, columns: Sequence[ProjectedColumn]) -> pa.Schema:
         none = self._connection.sql(
             f"SELECT {_select_list(columns)} FROM {self._relations.qualified(table)} LIMIT 0"
         )
@@ -177,6 +241,8 @@ class DuckDBSourceSession:
     # ---------------------------------------------------------------- rows
 
     def extract(self, table: Table, read: ReadFilter, schema: pa.Schema, level: str) -> Extract:
+        if self._pass and read.window:
+            return self._pass.extract(read.window, schema, level)
         described = self._described[table.name]
         assert read == described.read, "describe has looked at other rows"
         condition = source_condition(table, described.types, [read])
@@ -196,17 +262,14 @@ class DuckDBSourceSession:
     def digits(self, table: Table, read: ReadFilter, column: str) -> tuple[int, int]:
         condition = source_condition(table, self._relations.types(table), [read])
         longest = f"max(length(ltrim({quote(column)}::VARCHAR, '-')))"
-        (before,) = self._one(table, f"SELECT {longest} FROM {self._relations.qualified(table)}", condition)
+        (before,) = self._asking.one(table, longest, condition)
         return int(before or 1), 0
 
-    def watermark(self, table: Table) -> str | None:
+    def greatest(self, table: Table, column: str, role: str) -> str | None:
         types = self._relations.types(table)
-        assert table.cursor is not None
-        greatest = watermark(table.cursor, known(table, types, table.cursor, "cursor"))
+        greatest = watermark(column, known(table, types, column, role))
         condition = source_condition(table, types, [ReadFilter()])
-        last: str | None = self._one(
-            table, f"SELECT {greatest} FROM {self._relations.qualified(table)}", condition
-        )[0]
+        last: str | None = self._asking.one(table, greatest, condition)[0]
         return last
 
     def next_keys(self, table: Table, after: str | None, rows: int) -> tuple[str, str] | None:
@@ -225,7 +288,7 @@ class DuckDBSourceSession:
 
     def count(self, table: Table, reads: Sequence[ReadFilter]) -> int:
         condition = source_condition(table, self._relations.types(table), reads)
-        return int(self._one(table, f"SELECT count(*) FROM {self._relations.qualified(table)}", condition)[0])
+        return int(self._asking.one(table, "count(*)", condition)[0])
 
     def side(self, table: Table, read: ReadFilter, schema: pa.Schema, compared: Verification) -> Side:
         condition = source_condition(table, self._relations.types(table), [read]).bound(self._connection)
@@ -256,33 +319,53 @@ class DuckDBSourceSession:
 
     # ---------------------------------------------------------------- parts
 
-    def _batches(self, table: Table, condition: Condition, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    def _batches(
+        self, table: Table, condition: Condition, schema: pa.Schema, by: str = ""
+    ) -> Iterator[pa.RecordBatch]:
+        """The rows in any order, or in that of SQL `by`, whose value is then their last column."""
         connection = self._another()
-        rows = self._batch_rows(table, schema)
-        try:
-            relation = connection.sql(self._select(table, schema, condition.bound(connection)))
-            reader = arrow_reader(relation, rows)
+        rows = int(min(BATCH_ROWS, max(_LEAST_ROWS, _BATCH_BYTES / self._width(table, schema))))
+        with ExitStack() as stack:
+            stack.enter_context(self._explained())
+            if by:
+                stack.enter_context(sorting(self._path, self._connection))
+            query = self._select(table, schema, condition.bound(connection), condition.filled(by))
+            reader = arrow_reader(connection.sql(query), rows)
             self._readers.append(reader)
+            form = numbered(schema) if by else schema
             for batch in reader:
-                yield travel_batch(batch, schema)
-        except (duckdb.Error, pa.ArrowException, OSError) as error:
-            raise explained(self._path, error, "reading") from error
+                yield travel_batch(batch, form)
 
     def _figures(self, table: Table, condition: Condition, schema: pa.Schema, level: str) -> Figures:
         """Computed while the rows flow, on a connection of its own."""
-        described = self._described[table.name]
-        wanted = verification(level, schema, described.destination)
-        values = self._values(table, schema)
+        return self._figures_by(table, condition, "", schema, level)[None]
+
+    def _figures_by(
+        self, table: Table, condition: Condition, by: str, schema: pa.Schema, level: str
+    ) -> dict[int | None, Figures]:
+        """The figures for each value of SQL `by`, and under None those of no rows; without it those of all rows."""
+        wanted = verification(level, schema, self._described[table.name].destination)
+        figures = DuckDBCanonical().figures(self._values(table, schema), wanted)
+        relation = self._relations.qualified(table)
         connection = self._another()
-        try:
+        with self._explained():
             where = condition.bound(connection)
-            sql = DuckDBCanonical().figures(values, wanted)
-            [(figures,)] = run(
-                connection, f"SELECT {sql} FROM {self._relations.qualified(table)} WHERE {where}"
+            found = run(
+                connection, f"SELECT NULL, {figures} FROM {relation} WHERE {'false' if by else where}"
             )
-        except duckdb.Error as error:
+            if by:
+                number = condition.filled(by)
+                found += run(
+                    connection, f"SELECT {number}, {figures} FROM {relation} WHERE {where} GROUP BY 1"
+                )
+        return {number: wanted.read(figures) for number, figures in found}
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except (duckdb.Error, pa.ArrowException, OSError) as error:
             raise explained(self._path, error, "reading") from error
-        return wanted.read(figures)
 
     def _values(self, table: Table, schema: pa.Schema) -> list[Value]:
         return [
@@ -294,16 +377,22 @@ class DuckDBSourceSession:
         by_source = {column.source: column for column in self._described[table.name].columns}
         return [by_source[source_column(field)] for field in schema]
 
-    def _select(self, table: Table, schema: pa.Schema, condition: str) -> str:
-        return f"SELECT {_select_list(self._chosen(table, schema))} FROM {self._relations.qualified(table)} WHERE {condition}"
+    def _select(self, table: Table, schema: pa.Schema, condition: str, by: str = "") -> str:
+        number = f", {by} AS {WINDOW_NUMBER}" if by else ""
+        return (
+            f"SELECT {_select_list(self._chosen(table, schema))}{number} FROM {self._relations.qualified(table)} "
+            f"WHERE {condition}" + (f" ORDER BY {WINDOW_NUMBER}" if by else "")
+        )
 
-    def _batch_rows(self, table: Table, schema: pa.Schema) -> int:
-        """Fewer where rows are wide, by the look of the first ones."""
-        sample = self._connection.sql(
-            self._select(table, schema, "true") + f" LIMIT {_LEAST_ROWS}"
-        ).to_arrow_table()
-        width = sample.nbytes / sample.num_rows if sample.num_rows else 1
-        return int(min(BATCH_ROWS, max(_LEAST_ROWS, _BATCH_BYTES / max(width, 1))))
+    def _width(self, table: Table, schema: pa.Schema) -> float:
+        """How many bytes a row takes, by the look of the first ones."""
+        try:
+            sample = self._connection.sql(
+                self._select(table, schema, "true") + f" LIMIT {_LEAST_ROWS}"
+            ).to_arrow_table()
+        except duckdb.DataError:  # a value that a cast of the configuration's can't take, perhaps of rows not to be read
+            return 1.0
+        return max(1.0, sample.nbytes / sample.num_rows) if sample.num_rows else 1.0
 
     def _another(self) -> duckdb.DuckDBPyConnection:
         """Another connection to the same file: each has one result open at a time."""
@@ -312,58 +401,6 @@ class DuckDBSourceSession:
         connection.execute("SET arrow_lossless_conversion = true")
         self._open.append(connection)
         return connection
-
-    def _refuse_rows_without_window(self, table: Table, types: Mapping[str, str], read: ReadFilter) -> None:
-        for partition in table.dimensions if read.window else ():
-            if partition.nulls != "refuse":
-                continue
-            known(table, types, partition.column, "partition column")
-            condition = source_condition(table, types, [ReadFilter()])
-            (nulls,) = self._one(
-                table,
-                f"SELECT count(*) FILTER (WHERE {quote(partition.column)} IS NULL) "
-                f"FROM {self._relations.qualified(table)}",
-                condition,
-            )
-            if nulls:
-                raise PlanError(
-                    f"{nulls} rows of table '{table.name}' have no value in the partition column "
-                    f"'{partition.column}' and so belong to no window",
-                    hint="give them a value, or say under `partition:` what to do with them: "
-                    "`nulls: first` or `ignore`",
-                )
-
-    def _example(
-        self, table: Table, columns: Sequence[ProjectedColumn], condition: Condition
-    ) -> Callable[[str], str]:
-        """Names a row, by its primary key, for which something is true."""
-        masked = set(table.columns.mask)
-
-        def example(true_of_it: str) -> str:
-            key = [name for name in table.primary_key if name not in masked]
-            if not key:
-                return ""
-            shown = ", ".join(f"{quote(name)}::VARCHAR" for name in key)
-            where = f"({condition.bound(self._connection)}) AND ({true_of_it})"
-            rows = self._run(f"SELECT {shown} FROM {self._relations.qualified(table)} WHERE {where} LIMIT 1")
-            values = ", ".join(f"{name} = {value}" for name, value in zip(key, rows[0], strict=True))
-            return f", the first where {values}"
-
-        return example
-
-    def _one(self, table: Table, sql: str, condition: Condition) -> tuple[Any, ...]:
-        try:
-            return self._run(f"{sql} WHERE {condition.bound(self._connection)}")[0]
-        except (duckdb.BinderException, duckdb.ParserException) as error:
-            if table.where is None:
-                raise
-            raise PlanError(
-                f"`where` of table '{table.name}' is not a condition that DuckDB understands: {first_line(error)}"
-            ) from error
-        except duckdb.ConversionException as error:
-            raise PlanError(
-                f"table '{table.name}' can't be asked for these rows: {first_line(error)}"
-            ) from error
 
     def _run(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         return run(self._connection, sql, parameters)

@@ -15,11 +15,12 @@ import pyarrow as pa
 from code_location.replication.config import Table
 from code_location.replication.config.wording import nearest
 from code_location.replication.connectors.base import SourceColumn
+from code_location.replication.connectors.grid import Grid
 from code_location.replication.connectors.postgres.connection import literal, quote
 from code_location.replication.connectors.postgres.relations import Relation
 from code_location.replication.errors import PlanError
 from code_location.replication.plan import ReadFilter
-from code_location.replication.windows import Window
+from code_location.replication.windows import Window, joined
 
 _SETTING = "replication.value_"
 
@@ -51,6 +52,11 @@ class Condition:
         self.settings[name] = value
         return f"CAST(current_setting('{name}') AS {unlimited(type_name)})"
 
+    def bind_array(self, values: Sequence[str | int | None], type_name: str) -> str:
+        """The same of an array. It is computed once, not for every row, as it is a query of its own."""
+        texts = ("NULL" if value is None else _element(str(value)) for value in values)
+        return f"(SELECT {self.bind('{' + ','.join(texts) + '}', unlimited(type_name) + '[]')})"
+
 
 def condition(
     table: Table,
@@ -74,12 +80,32 @@ def condition(
     return made
 
 
-def watermark(relation: Relation, cursor: str) -> str:
+def windows_condition(table: Table, relation: Relation, windows: Sequence[Window]) -> Condition:
+    """Lets through the rows of any of the windows."""
+    return condition(table, relation, [ReadFilter(window=window) for window in joined(windows)])
+
+
+def window_number(made: Condition, laid_out: Grid, relation: Relation) -> str:
+    """SQL, over values that are added to a condition, of the number of a row's window."""
+    positions = []
+    for dimension in laid_out.dimensions:
+        column, name = column_of(relation, dimension.column, "partition column"), quote(dimension.column)
+        marks = made.bind_array(dimension.marks, column.type)
+        position = f"width_bucket({name}, {marks})"
+        if dimension.are_values:
+            position = f"coalesce(array_position({marks}, {name}), 0)"
+        if column.nullable:
+            position = f"CASE WHEN {name} IS NULL THEN {dimension.null} ELSE {position} END"
+        positions.append(position)
+    return f"{made.bind_array(laid_out.cells, 'integer')}[{laid_out.cell(positions)}]"
+
+
+def watermark(relation: Relation, cursor: str, role: str = "cursor") -> str:
     """SQL of the cursor's greatest value, as text that casts back to exactly that.
 
     Nothing comes after infinity or NaN, so either would be the last watermark ever.
     """
-    type_name = column_of(relation, cursor, "cursor").type
+    type_name = column_of(relation, cursor, role).type
     column = quote(cursor)
     if type_name.startswith(("date", "timestamp")):
         return f"CAST(max({column}) FILTER (WHERE isfinite({column})) AS text)"
@@ -117,6 +143,11 @@ def unlimited(type_name: str) -> str:
     """A type without its length or precision, to which a cast would cut a value down without a word."""
     name = re.sub(r"\([\d,]+\)", "", type_name)
     return {"character": "bpchar", "bit": "varbit"}.get(name, name)
+
+
+def _element(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def _read(made: Condition, relation: Relation, read: ReadFilter) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
@@ -69,6 +69,24 @@ class Projection:
             if column.reading.refuse_if is not None:
                 found.append((column, "refuse", column.reading.refuse_if))
         return found
+
+    def found(self, table: Table, counts: Sequence[int]) -> set[str]:
+        """The columns, by source name, that need their other form, given how many rows meet each of `checks`.
+
+        Raises PlanError for values that can't travel.
+        """
+        fallen_back = set()
+        for (column, what, _), number in zip(self.checks(), counts, strict=True):
+            if number and what == "fallback":
+                fallen_back.add(column.source)
+            elif number:
+                raise PlanError(
+                    f"column '{column.source}' ({column.reading.type}) of table '{table.name}' has {number} "
+                    f"value{'s' if number > 1 else ''} {column.reading.refuse_why}",
+                    hint="cast it under the table: "
+                    f'`columns: {{cast: {{"{column.source}": {column.reading.cast_to}}}}}`',
+                )
+        return fallen_back
 
     def falling_back(self, sources: Collection[str]) -> Projection:
         """The same with the other form for the columns of these source names."""

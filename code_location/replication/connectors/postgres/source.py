@@ -14,12 +14,17 @@ import pyarrow as pa
 
 from code_location.replication.config import Table
 from code_location.replication.connectors.base import Extract, SourceTable
+from code_location.replication.connectors.grid import grid
+from code_location.replication.connectors.passes import Figured, WindowPass, numbered
 from code_location.replication.connectors.postgres import diffing
 from code_location.replication.connectors.postgres.conditions import (
     Condition,
+    arrow_type,
     column_of,
     condition,
     watermark,
+    window_number,
+    windows_condition,
 )
 from code_location.replication.connectors.postgres.connection import quote
 from code_location.replication.connectors.postgres.figures import PostgresCanonical
@@ -38,7 +43,8 @@ from code_location.replication.connectors.side import Side
 from code_location.replication.errors import LoadError, PlanError
 from code_location.replication.plan import ReadFilter
 from code_location.replication.types import source_column
-from code_location.replication.verify import Figures, Value, Verification, verification
+from code_location.replication.verify import Value, Verification, verification
+from code_location.replication.windows import Window
 
 # small batches stay in the processor's caches; 100,000 rows were a third slower end to end
 BATCH_ROWS = 12_000
@@ -75,7 +81,8 @@ class PostgresSession:
         self._arrow: ArrowConnection | None = None
         self._relations: dict[str, Relation] = {}
         self._described: dict[str, _Described] = {}
-        self._asking: Future[Figures] | None = None
+        self._asking: Future[Figured] | None = None
+        self._pass: WindowPass | None = None
         self._beside = ThreadPoolExecutor(1, thread_name_prefix="figures")
 
     def close(self) -> None:
@@ -107,26 +114,67 @@ class PostgresSession:
         return source_tables(self._control.execute, self._schema)
 
     def describe(self, table: Table, read: ReadFilter, destination: str) -> pa.Schema:
+        if self._pass and read.window:
+            return self._pass.describe(read.window)
         with _about(table):
             relation = self._relation(table)
             projection = project(table, relation, destination, self._type_of(table), self._resolved)
-            self._refuse_rows_without_window(table, relation, read)
+            if read.window:
+                self._refuse_rows_without_window(table, relation)
             described = self._look(table, relation, read, projection, destination)
-            projection = described.projection
             self._described[table.name] = described
-            arrow = self._reader().schema(f"SELECT {projection.select_list()} FROM {self._name(table)}")
-            return pa.schema(
-                column.field(handed) for column, handed in zip(projection.columns, arrow, strict=True)
+            return self._travelling(table, described.projection)
+
+    def start_pass(self, table: Table, windows: Sequence[Window], destination: str) -> WindowPass:
+        with _about(table):
+            relation = self._relation(table)
+            projection = project(table, relation, destination, self._type_of(table), self._resolved)
+            self._refuse_rows_without_window(table, relation)
+            laid_out = grid(
+                windows, lambda name: arrow_type(column_of(relation, name, "partition column").type)
             )
+            where = windows_condition(table, relation, windows)
+            counts = [f"count(*) FILTER (WHERE {check})" for _, _, check in projection.checks()]
+            by = window_number(where, laid_out, relation)
+            rows, refused, fallen_back = [0] * len(windows), {}, set[str]()
+            for number, count, *counted in self._groups(table, where, by, "count(*)", *counts):
+                rows[number] = count
+                try:
+                    fallen_back |= projection.found(table, counted)
+                except PlanError as error:
+                    refused[number] = error
+            projection = projection.falling_back(fallen_back)
+            described = _Described(ReadFilter(), projection, 0, None, destination)
+            read = windows_condition(table, relation, [w for n, w in enumerate(windows) if n not in refused])
+            by = window_number(read, laid_out, relation)
+
+        def start(schema: pa.Schema, level: str) -> tuple[Iterator[pa.RecordBatch], Callable[[], Figured]]:
+            with _about(table):
+                batches = self._batches(table, projection, read, schema, by)
+                asking = self._beside.submit(self._figures, table, described, read, schema, level, by)
+                self._asking = asking
+                return batches, asking.result
+
+        self._pass = WindowPass(windows, rows, refused, self._travelling(table, projection), start)
+        return self._pass
+
+    def _travelling(self, table: Table, projection: Projection) -> pa.Schema:
+        arrow = self._reader().schema(f"SELECT {projection.select_list()} FROM {self._name(table)}")
+        return pa.schema(
+            column.field(handed) for column, handed in zip(projection.columns, arrow, strict=True)
+        )
 
     def extract(self, table: Table, read: ReadFilter, schema: pa.Schema, level: str) -> Extract:
         with _about(table):
+            if self._pass and read.window:
+                return self._pass.extract(read.window, schema, level)
             described = self._described[table.name]
             assert read == described.read, "describe has looked at other rows"
             where = condition(table, self._relation(table), [read])
             batches = self._batches(table, described.projection, where, schema)
-            self._asking = self._beside.submit(self._figures, table, described, where, schema, level)
-            return Extract(described.rows, described.watermark, batches, self._asking.result)
+            asking = self._beside.submit(self._figures, table, described, where, schema, level)
+            self._asking = asking
+            return Extract(described.rows, described.watermark, batches, lambda: asking.result()[None])
 
     def query(self, table: Table, read: ReadFilter, schema: pa.Schema) -> str:
         projection = self._described[table.name].projection
@@ -148,11 +196,10 @@ class PostgresSession:
             )
             return int(before or 1), int(after or 0)
 
-    def watermark(self, table: Table) -> str | None:
-        assert table.cursor is not None
+    def greatest(self, table: Table, column: str, role: str) -> str | None:
         with _about(table):
             relation = self._relation(table)
-            asked = self._ask(table, condition(table, relation), watermark(relation, table.cursor))
+            asked = self._ask(table, condition(table, relation), watermark(relation, column, role))
             return None if asked[0] is None else str(asked[0])
 
     def next_keys(self, table: Table, after: str | None, rows: int) -> tuple[str, str] | None:
@@ -210,15 +257,22 @@ class PostgresSession:
         return self._arrow
 
     def _ask(self, table: Table, where: Condition, *aggregates: str) -> tuple[Any, ...]:
+        return self._groups(table, where, "", *aggregates)[0]
+
+    def _groups(self, table: Table, where: Condition, by: str, *aggregates: str) -> list[tuple[Any, ...]]:
+        """The same for each value of SQL `by`, which comes first."""
         self._control.set(where.settings)
-        asked = self._control.execute(f"SELECT {', '.join(aggregates)} FROM {self._name(table)}{where.sql}")
+        selected = ", ".join([by, *aggregates] if by else aggregates)
+        asked = self._control.execute(
+            f"SELECT {selected} FROM {self._name(table)}{where.sql}{' GROUP BY 1' if by else ''}"
+        )
         if rewritten := rewritten_relations(self._control.execute):
             raise LoadError(
                 f"{', '.join(rewritten)} was truncated or rewritten after the snapshot of the source was taken, "
                 "which would show it empty",
                 transient=True,
             )
-        return asked[0]
+        return asked
 
     def _type_of(self, table: Table) -> Callable[[str], str]:
         def type_of(value: str) -> str:
@@ -230,8 +284,8 @@ class PostgresSession:
     def _resolved(self, type_name: str) -> str:
         return resolve(self._control.execute, type_name)
 
-    def _refuse_rows_without_window(self, table: Table, relation: Relation, read: ReadFilter) -> None:
-        for partition in table.dimensions if read.window else ():
+    def _refuse_rows_without_window(self, table: Table, relation: Relation) -> None:
+        for partition in table.dimensions:
             name = partition.column
             if partition.nulls != "refuse" or not column_of(relation, name, "partition column").nullable:
                 continue
@@ -253,17 +307,7 @@ class PostgresSession:
         aggregates = ["count(*)", watermark(relation, read.cursor) if read.cursor else "NULL"]
         aggregates += [f"count(*) FILTER (WHERE {check})" for _, _, check in checks]
         rows, last, *counts = self._ask(table, condition(table, relation, [read]), *aggregates)
-        fallen_back = set()
-        for (column, what, _), number in zip(checks, counts, strict=True):
-            if number and what == "fallback":
-                fallen_back.add(column.source)
-            elif number:
-                raise PlanError(
-                    f"column '{column.source}' ({column.reading.type}) of table '{table.name}' has {number} "
-                    f"value{'s' if number > 1 else ''} {column.reading.refuse_why}",
-                    hint="cast it under the table: "
-                    f'`columns: {{cast: {{"{column.source}": {column.reading.cast_to}}}}}`',
-                )
+        fallen_back = projection.found(table, counts)
         if table.deletes != "ignore" and not read.is_whole:
             fallen_back |= self._fallen_back_keys(table, relation, projection)
         return _Described(read, projection.falling_back(fallen_back), rows, last, destination)
@@ -281,34 +325,45 @@ class PostgresSession:
         return {source for (source, _), needed in zip(checks, found, strict=True) if needed}
 
     def _figures(
-        self, table: Table, described: _Described, where: Condition, schema: pa.Schema, level: str
-    ) -> Figures:
-        """Computed by this connection while the rows flow on the other."""
+        self,
+        table: Table,
+        described: _Described,
+        where: Condition,
+        schema: pa.Schema,
+        level: str,
+        by: str = "",
+    ) -> Figured:
+        """Computed by this connection while the rows flow on the other: for each value of SQL `by`, and under None
+        those of no rows; without it those of all rows."""
         wanted = verification(level, schema, described.destination)
-        values = described.values(schema)
+        figures = PostgresCanonical(self._control.encoding).figures(described.values(schema), wanted)
         with _about(table):
-            figures = self._ask(
-                table, where, PostgresCanonical(self._control.encoding).figures(values, wanted)
-            )[0]
-        return wanted.read(figures)
+            found = self._groups(table, where, by, figures) if by else []
+            every = self._ask(table, Condition(" WHERE false") if by else where, figures)[0]
+        return {None: wanted.read(every)} | {number: wanted.read(summed) for number, summed in found}
 
     def _batches(
-        self, table: Table, projection: Projection, where: Condition, schema: pa.Schema
+        self, table: Table, projection: Projection, where: Condition, schema: pa.Schema, by: str = ""
     ) -> Iterator[pa.RecordBatch]:
-        """Starts the query now, so that whatever is wrong with it is found before anything is staged."""
-        query = (
-            f"SELECT {projection.select_list(map(source_column, schema))} FROM {self._name(table)}{where.sql}"
-        )
+        """Starts the query now, so that whatever is wrong with it is found before anything is staged.
+
+        The rows come in any order, or in that of SQL `by`, whose value is then their last column.
+        """
+        selected = projection.select_list(map(source_column, schema))
+        query = f"SELECT {selected} FROM {self._name(table)}{where.sql}"
+        if by:
+            query = f"SELECT {selected}, {by} FROM {self._name(table)}{where.sql} ORDER BY {len(schema) + 1}"
         self._control.set(where.settings)
         size = BATCH_ROWS * self._row_bytes(query, len(schema))
         reader = self._reader()
         reader.set(where.settings)
         read = reader.batches(query, min(max(size, _LEAST_BATCH), _GREATEST_BATCH))
+        form = numbered(schema) if by else schema
 
         def travelled() -> Iterator[pa.RecordBatch]:
             with _about(table):
                 for batch in read:
-                    yield travel_batch(batch, schema)
+                    yield travel_batch(batch, form)
 
         return travelled()
 

@@ -1,0 +1,164 @@
+"""A run that somebody cancels: a process of its own, started and stopped over a real gRPC server."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+from uuid import uuid4
+
+import dagster as dg
+import psycopg
+import pytest
+from dagster._core.workspace.context import WorkspaceProcessContext
+from dagster._core.workspace.load_target import PythonFileTarget
+
+from deploy.local.postgres import PostgresServer
+from tests.orchestration.harness import Dagster, Run
+from tests.orchestration.test_ranges import eventually
+
+WITHIN_SECONDS = 2.0
+TERMINATE = """mutation Terminate($id: String!) { terminateRun(runId: $id) {
+    __typename ... on Error { message } } }"""
+
+# from one schema of a database into another: it is slow where a test wants it
+REPLICATION = """
+connections:
+  source: {type: postgres, connection: "${SOURCE}", schema: shop}
+  destination: {type: postgres, connection: "${DESTINATION}", schema: target}
+defaults: {execution: in_process}
+tables:
+  - {name: quick}
+  - {name: slow, primary_key: id, mode: merge}
+"""
+DEFINITIONS = """
+import dagster as dg
+from code_location import ReplicationProject, ReplicationResource, replication_assets
+
+
+@replication_assets(project=ReplicationProject({path!r}))
+def tables(context: dg.AssetExecutionContext, replication: ReplicationResource):
+    yield from replication.replicate(context)
+
+
+defs = dg.Definitions(
+    assets=[tables], resources={{"replication": ReplicationResource()}}, executor=dg.in_process_executor
+)
+"""
+SETUP = """
+CREATE SCHEMA shop;
+CREATE TABLE shop.quick AS SELECT i AS id FROM generate_series(1, 3) i;
+CREATE TABLE shop.slow AS SELECT i AS id, 'new ' || i AS name FROM generate_series(1, 400) i;
+CREATE SCHEMA target AUTHORIZATION {loader};
+CREATE TABLE target.slow (id integer PRIMARY KEY, name text);
+ALTER TABLE target.slow OWNER TO {loader};
+CREATE FUNCTION public.slept() RETURNS boolean LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.1); RETURN true; END';
+CREATE FUNCTION public.sleep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.1); RETURN NEW; END';
+"""
+VIEW = "ALTER TABLE shop.slow RENAME TO orders; CREATE VIEW shop.slow AS SELECT id, {name} AS name FROM shop.orders"
+# what makes each phase last a minute
+PHASES = {
+    "planning": VIEW.format(name="name") + " WHERE slept()",
+    # a count has no use for the values
+    "reading": VIEW.format(name="name || CASE WHEN slept() THEN '' END"),
+    "applying": "CREATE TRIGGER slow BEFORE INSERT ON target.slow FOR EACH ROW EXECUTE FUNCTION sleep()",
+    # what was inserted is read back
+    "verifying": "ALTER TABLE target.slow ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY; "
+    "CREATE POLICY writes ON target.slow FOR INSERT WITH CHECK (true); "
+    "CREATE POLICY reads ON target.slow FOR SELECT USING (slept())",
+}
+
+
+@pytest.fixture
+def databases(postgres: PostgresServer, dsn: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Row level security is for those who aren't superusers."""
+    loader = f"loader_{uuid4().hex[:8]}"
+    with postgres.connect() as connection:
+        connection.execute(f"CREATE ROLE {loader} LOGIN PASSWORD 'loading'")
+    parts = urlsplit(dsn)
+    monkeypatch.setenv("SOURCE", dsn)
+    monkeypatch.setenv(
+        "DESTINATION", urlunsplit(parts._replace(netloc=f"{loader}:loading@{parts.hostname}:{parts.port}"))
+    )
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(SETUP.format(loader=loader))
+    yield dsn
+    postgres.drop_database(parts.path.strip("/"))
+    with postgres.connect() as connection:
+        connection.execute(f"DROP ROLE {loader}")
+
+
+class Launched(Dagster):
+    """Runs are processes, started by the code server."""
+
+    def ended(self, answer, fails):
+        return Run(self, answer["run"]["runId"])
+
+    def status(self, run: Run) -> str:
+        found = self.instance.get_run_by_id(run.id)
+        return found.status.value if found else ""
+
+
+@pytest.fixture
+def launched(tmp_path: Path, databases: str) -> Iterator[Launched]:
+    (tmp_path / "replication.yaml").write_text(REPLICATION)
+    definitions = tmp_path / "definitions.py"
+    definitions.write_text(DEFINITIONS.format(path=str(tmp_path / "replication.yaml")))
+    home = tmp_path / "home"
+    home.mkdir()
+    overrides = {
+        "run_coordinator": {"module": "dagster._core.run_coordinator", "class": "DefaultRunCoordinator"},
+        "telemetry": {"enabled": False},
+    }
+    target = PythonFileTarget(str(definitions), None, str(tmp_path), "cancelling")
+    with (
+        dg.DagsterInstance.local_temp(str(home), overrides=overrides) as instance,
+        WorkspaceProcessContext(instance, target) as process,
+    ):
+        yield Launched(instance, process)
+
+
+def activity(dsn: str) -> list[tuple[str, ...]]:
+    """The transactions of our loads, each by what it waits for and does."""
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        return connection.execute(
+            "SELECT coalesce(wait_event, ''), query FROM pg_stat_activity WHERE datname = current_database() "
+            "AND application_name LIKE 'replication%' AND xact_start IS NOT NULL AND backend_type = 'client backend'"
+        ).fetchall()
+
+
+@pytest.mark.parametrize(
+    ("phase", "execution"),
+    [
+        ("reading", "in_process"),
+        ("applying", "subprocess"),
+        *(
+            pytest.param(phase, execution, marks=pytest.mark.servers)
+            for phase in PHASES
+            for execution in ("in_process", "subprocess")
+            if (phase, execution) not in (("reading", "in_process"), ("applying", "subprocess"))
+        ),
+    ],
+)
+def test_it_stops_at_once_and_rolls_back(launched, databases, tmp_path, phase, execution):
+    (tmp_path / "replication.yaml").write_text(REPLICATION.replace("in_process", execution))
+    with psycopg.connect(databases, autocommit=True) as connection:
+        connection.execute(PHASES[phase])
+    run = launched.run(["quick", "slow"])
+    eventually(lambda: any(event == "PgSleep" for event, _ in activity(databases)) and run.materialized)
+    # it is well into the phase
+    time.sleep(0.5)
+    began = time.monotonic()
+    launched.graphql(TERMINATE, {"id": run.id})
+    eventually(lambda: not activity(databases))
+    stopped = time.monotonic() - began
+    eventually(lambda: launched.status(run) == "CANCELED")
+    ended = time.monotonic() - began
+    print(f"{phase}, {execution}: stopped after {stopped:.2f} s, the run had ended after {ended:.2f} s")
+    assert stopped < WITHIN_SECONDS
+    assert run.materialized == [("quick", None)]
+    with psycopg.connect(databases) as connection:
+        assert connection.execute("SELECT count(*) FROM target.quick").fetchone() == (3,)
+        connection.execute("ALTER TABLE target.slow DISABLE ROW LEVEL SECURITY")
+        assert connection.execute("SELECT count(*) FROM target.slow").fetchone() == (0,)
+        loads = connection.execute("SELECT table_name FROM target._replication_loads").fetchall()
+        assert loads == [("quick",)]
