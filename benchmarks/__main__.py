@@ -13,6 +13,7 @@ from benchmarks import report
 from benchmarks.bench import Bench, median, open_bench, peak_megabytes, ratio
 from benchmarks.contest import contest
 from benchmarks.data import ROWS
+from benchmarks.loading import loading
 from benchmarks.memory import memory
 from benchmarks.merge import merges
 from benchmarks.routes import ROUTES
@@ -59,10 +60,15 @@ def sizes(bench: Bench, rows: int, rounds: int) -> dict[str, Any]:
     }
 
 
+def definitions(bench: Bench, _rows: int, rounds: int) -> dict[str, Any]:
+    return loading(bench, rounds)
+
+
 SUITES: dict[str, Callable[[Bench, int, int], dict[str, Any]]] = {
     "routes": routes,
     "merge": merge,
     "memory": sizes,
+    "loading": definitions,
     "peers": peers,
 }
 

@@ -38,7 +38,9 @@ def sales_by_day(activity: pl.DataFrame, products: pl.DataFrame) -> pl.DataFrame
 )
 def best_users(activity: pl.LazyFrame, users: pd.DataFrame) -> pd.DataFrame:
     """The hundred users who bought most often. Loads all days; as a LazyFrame they wait in a file, not in memory."""
-    buys = activity.filter(pl.col("action") == "buy").group_by("user_id").agg(pl.len().alias("buys")).collect()
+    buys = (
+        activity.filter(pl.col("action") == "buy").group_by("user_id").agg(pl.len().alias("buys")).collect()
+    )
     ranked = users.merge(buys.to_pandas(), left_on="id", right_on="user_id").drop(columns="user_id")
     return ranked.sort_values(["buys", "id"], ascending=[False, True]).head(100)
 

@@ -11,7 +11,6 @@ from dagster import (
     AssetsDefinition,
     AssetSpec,
     BackfillPolicy,
-    MetadataValue,
     PartitionsDefinition,
     multi_asset,
 )
@@ -20,15 +19,15 @@ from code_location.orchestration.checks.names import LOAD_VERIFIED, has_check
 from code_location.orchestration.checks.verification import load_check_specs
 from code_location.orchestration.given_partitions import misfit
 from code_location.orchestration.project import ReplicationProject
-from code_location.orchestration.table_data import ReplicationTableData
+from code_location.orchestration.table_data import (
+    PROJECT_KEY,
+    SOURCE_KEY,
+    TABLE_KEY,
+    ReplicationTableData,
+    what_to_replicate,
+)
 from code_location.orchestration.translator import ReplicationTranslator, source_spec_of, specs_by_table
 from code_location.replication import ConfigError, Table
-
-# where the resource finds, on an asset, what it is to replicate
-PROJECT_KEY = "replication/project"
-TABLE_KEY = "replication/table"
-# the asset that its columns come from
-SOURCE_KEY = "replication/source"
 
 T = TypeVar("T")
 
@@ -167,12 +166,8 @@ def _common(data: Sequence[ReplicationTableData], what: str, values: Sequence[T]
 def _for_the_resource(
     spec: AssetSpec, data: ReplicationTableData, translator: ReplicationTranslator, group_name: str | None
 ) -> AssetSpec:
-    source = source_spec_of(data, translator).key
-    spec = spec.merge_attributes(
-        metadata={
-            PROJECT_KEY: data.project,
-            TABLE_KEY: data.table.name,
-            SOURCE_KEY: MetadataValue.asset(source),
-        }
-    )
+    wanted = what_to_replicate(data, source_spec_of(data, translator).key)
+    # it is there already, unless a translator of somebody's own left it out
+    if any(spec.metadata.get(name) != value for name, value in wanted.items()):
+        spec = spec.merge_attributes(metadata=wanted)
     return spec.replace_attributes(group_name=group_name) if group_name else spec

@@ -62,7 +62,7 @@ class Frames:
             value = _arrow_of_polars(value)
         if polars and isinstance(value, polars.LazyFrame):
             path = self._path()
-            value.sink_ipc(path, compat_level=polars.CompatLevel.oldest())
+            value.sink_ipc(path)
             return _of_file(path, pa.ipc.open_file)
         if isinstance(value, pa.Table):
             table = value

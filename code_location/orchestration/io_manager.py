@@ -24,7 +24,7 @@ from code_location.orchestration.tables import (
 from code_location.replication.errors import PlanError, ReplicationError
 from code_location.replication.fetch import fetch
 from code_location.replication.store import Stored, store
-from code_location.replication.windows import Window
+from code_location.replication.windows import Window, joined
 
 
 class ReplicationIOManager(IOManager):
@@ -137,10 +137,14 @@ class ReplicationIOManager(IOManager):
             table = f" (table {target})" if target else ""
             _fail(f"{asset}{table} can't be stored: {error}", error)
         context.log.info(
-            f"table {target}{_extent(windows)}: {stored.rows:,} rows stored, {stored.deleted:,} replaced in "
-            f"{stored.seconds:.2f} s ({stored.strategy}: {stored.reason})"
+            f"table {target}{_extent(windows and joined(windows))}: {stored.rows:,} rows stored, "
+            f"{stored.deleted:,} replaced in {stored.seconds:.2f} s ({stored.strategy}: {stored.reason})"
         )
-        context.add_output_metadata(_metadata(target, stored, windows))
+        context.add_output_metadata(_metadata(target, stored))
+        for partition, rows in stored.rows_by_window.items() if len(stored.rows_by_window) > 1 else ():
+            context.step_context.add_asset_metadata(
+                {"dagster/partition_row_count": rows}, context.asset_key, partition
+            )
 
 
 def _fail(description: str, error: ReplicationError) -> NoReturn:
@@ -161,18 +165,15 @@ def _extent(windows: Sequence[Window] | None) -> str:
     return "" if windows is None else f" [{', '.join(window.key for window in windows) or 'no partition'}]"
 
 
-def _metadata(target: StoredTable, stored: Stored, windows: Sequence[Window] | None) -> dict[str, Any]:
+def _metadata(target: StoredTable, stored: Stored) -> dict[str, Any]:
     metadata: dict[str, Any] = {
         "dagster/table_name": str(target),
         "dagster/column_schema": TableSchema([TableColumn(n, t) for n, t in stored.columns.items()]),
         "replication/strategy": stored.strategy,
         "replication/seconds": stored.seconds,
     }
-    if windows is None:
+    if not stored.rows_by_window:
         metadata["dagster/row_count"] = stored.rows
-    elif len(windows) == 1 and "..." not in windows[0].key:
+    elif len(stored.rows_by_window) == 1:
         metadata["dagster/partition_row_count"] = stored.rows
-    else:
-        # Dagster records these for each of the run's partitions
-        metadata["replication/rows_of_all_partitions"] = stored.rows
     return metadata

@@ -21,10 +21,10 @@ from dagster import (
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from pydantic import Field
 
-from code_location.orchestration.assets import PROJECT_KEY, TABLE_KEY
 from code_location.orchestration.checks.names import CONTENTS
 from code_location.orchestration.checks.selections import with_cheap_checks
 from code_location.orchestration.project import ReplicationProject
+from code_location.orchestration.table_data import PROJECT_KEY, TABLE_KEY
 from code_location.orchestration.translator import ReplicationTranslator
 from code_location.replication import ReplicationError, Table, pruning
 from code_location.replication.connectors import destination_of

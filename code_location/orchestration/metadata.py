@@ -38,17 +38,17 @@ def table_metadata(data: ReplicationTableData, source: AssetKey) -> dict[str, An
     metadata = _address(data.destination.type, place, *_target(table, config))
     if known := _in_catalog(data):
         columns = _copied(table, known)
-        types = {column.name: column for column in known.columns}
+        there = {column.name: column for column in known.columns}
+        # a type of another system is known when rows have been there
+        note = (
+            None
+            if data.source.type == data.destination.type
+            else f"as {data.source.type} has it, until it is loaded"
+        )
         metadata["dagster/column_schema"] = TableSchema(
             columns=[
-                _column(
-                    table,
-                    column.name,
-                    column.cast or types[column.source].type,
-                    types[column.source].nullable,
-                    "as it is in the source, until the table is loaded",
-                )
-                for column in columns
+                _column(table, c.name, c.cast or there[c.source].type, there[c.source].nullable, note)
+                for c in columns
             ]
         )
         metadata["dagster/column_lineage"] = column_lineage(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from code_location.deployment import Deployment
 from code_location.replication import ConfigError, ReplicationConfig, Table, load_config
@@ -50,6 +51,8 @@ class ReplicationProject:
         self.name = name
         self.deployment = deployment or Deployment.from_environment()
         self._select, self._exclude = select, exclude
+        # what is worked out of the project once, by its type
+        self.memo: dict[type, Any] = {}
 
     @cached_property
     def as_written(self) -> ReplicationConfig:

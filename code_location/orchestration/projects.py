@@ -16,10 +16,10 @@ from typing import Any
 from dagster import AssetKey, AssetsDefinition, Definitions
 
 from code_location.deployment import Deployment
-from code_location.orchestration.assets import PROJECT_KEY, TABLE_KEY
 from code_location.orchestration.build import build_replication_defs
 from code_location.orchestration.project import ReplicationProject
 from code_location.orchestration.resource import ReplicationResource
+from code_location.orchestration.table_data import PROJECT_KEY, TABLE_KEY
 from code_location.replication import ConfigError, Table
 from code_location.replication.errors import Problem
 from code_location.replication.systems import SYSTEMS

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from math import floor
 
 from dagster import (
     AddDynamicPartitionsRequest,
+    AssetCheckKey,
     AssetKey,
     AssetSelection,
     RunRequest,
@@ -22,6 +23,7 @@ from dagster import (
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
 from code_location.orchestration.automation import sensor_status
+from code_location.orchestration.checks.names import CONTENTS
 from code_location.orchestration.partitions import backfill_policy_of, dynamic_name
 from code_location.orchestration.project import ReplicationProject
 from code_location.orchestration.translator import ReplicationTranslator, specs_by_table
@@ -69,6 +71,9 @@ def build_range_sensor(
         + ", ".join(table.name for table in tables),
     )
     def new_ranges(context: SensorEvaluationContext) -> SensorResult | SkipReason:
+        assert context.repository_def
+        # not those that read tables whole
+        checks = {key for key in context.repository_def.asset_graph.asset_check_keys if key.name != CONTENTS}
         newest: dict[str, str] = json.loads(context.cursor or "{}")
         added: list[AddDynamicPartitionsRequest] = []
         runs: list[RunRequest] = []
@@ -86,7 +91,7 @@ def build_range_sensor(
                         added.append(AddDynamicPartitionsRequest(one.name, growth.added))
                     if growth.loaded:
                         newest[one.name] = growth.loaded[-1]
-                        runs += one.runs(growth.loaded)
+                        runs += one.runs(growth.loaded, checks)
         except ReplicationError as error:
             if not error.transient:
                 raise
@@ -159,19 +164,21 @@ class _Range:
             begin = begin if begin < last else last + 1
         return _Growth(added, keys[begin : last + 1])
 
-    def runs(self, keys: Sequence[str]) -> Iterator[RunRequest]:
-        """Runs that load neighbouring ranges, no more in one than the table allows."""
+    def runs(self, keys: Sequence[str], checks: Set[AssetCheckKey]) -> Iterator[RunRequest]:
+        """Runs that load neighbouring ranges, no more in one than the table allows, with those checks that it has."""
         policy = backfill_policy_of(self.table)
         most = (policy and policy.max_partitions_per_run) or len(keys)
+        mine = sorted(check for check in checks if check.asset_key == self.asset)
+        request = RunRequest(asset_selection=[self.asset], asset_check_keys=mine)
         for before, after in self._others():
             for i in range(0, len(keys), most):
                 first, last = (f"{before}{key}{after}" for key in (keys[i], keys[i : i + most][-1]))
                 run_key = f"{self.name}: {first}...{last}"
                 if first == last:
-                    yield RunRequest(run_key=run_key, asset_selection=[self.asset], partition_key=first)
+                    yield request.with_replaced_attrs(run_key=run_key, partition_key=first)
                 else:
                     tags = {ASSET_PARTITION_RANGE_START_TAG: first, ASSET_PARTITION_RANGE_END_TAG: last}
-                    yield RunRequest(run_key=run_key, asset_selection=[self.asset], tags=tags)
+                    yield request.with_replaced_attrs(run_key=run_key, tags=tags)
 
     def _others(self) -> Iterator[tuple[str, str]]:
         """What stands before and after a key of this dimension in the table's keys, once for each value of another."""

@@ -14,9 +14,9 @@ from dagster import (
     TimeWindowPartitionsDefinition,
 )
 
-from code_location.orchestration.assets import PROJECT_KEY, TABLE_KEY
 from code_location.orchestration.partitions import partitions_def_of
 from code_location.orchestration.project import ReplicationProject
+from code_location.orchestration.table_data import PROJECT_KEY, TABLE_KEY
 from code_location.replication import Table, Window, window_of
 from code_location.replication.config import RangePartition
 from code_location.replication.config.partition import dimension_name
@@ -90,7 +90,7 @@ def windows_to_load(
     """The rows of some partitions of an asset, neighbours as one. Raises PlanError when they can't be told."""
     table = stored.replicated
     if table is None or not table.dimensions:
-        return windows_to_store(stored.project, keys, partitions, metadata)
+        return joined(windows_to_store(stored.project, keys, partitions, metadata))
     return joined(_named_as_stored(table, window_of(table, key)) for key in keys)
 
 
@@ -100,23 +100,23 @@ def windows_to_store(
     partitions: PartitionsDefinition,
     metadata: Mapping[str, Any],
 ) -> list[Window]:
-    """The rows of some partitions by the columns that `partition_expr` names, neighbours as one. Raises PlanError."""
+    """The rows of each of some partitions by the columns that `partition_expr` names. Raises PlanError."""
     columns = metadata.get("partition_expr")
     columns = getattr(columns, "value", columns)  # dagster.MetadataValue
     if not isinstance(partitions, MultiPartitionsDefinition):
         if not isinstance(columns, str):
             raise _no_column('metadata={"partition_expr": <column>}')
         span = _spans(partitions, project)
-        return joined(Window(key, (Condition(columns, span(key)),)) for key in keys)
+        return [Window(key, (Condition(columns, span(key)),)) for key in keys]
     spans = {part.name: _spans(part.partitions_def, project) for part in partitions.partitions_defs}
     if not isinstance(columns, Mapping) or set(columns) != set(spans):
         each = ", ".join(f'"{name}": <column>' for name in spans)
         raise _no_column(f'metadata={{"partition_expr": {{{each}}}}}')
     by_dimension = ((key, partitions.get_partition_key_from_str(key).keys_by_dimension) for key in keys)
-    return joined(
+    return [
         Window(key, tuple(Condition(columns[name], span(parts[name])) for name, span in spans.items()))
         for key, parts in by_dimension
-    )
+    ]
 
 
 def _no_column(example: str) -> PlanError:

@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from dagster import (
     AssetKey,
@@ -21,7 +20,7 @@ from code_location.orchestration.conditions import Condition, condition_of
 from code_location.orchestration.metadata import source_metadata, table_metadata
 from code_location.orchestration.partitions import backfill_policy_of, partitions_def_of
 from code_location.orchestration.project import ReplicationProject
-from code_location.orchestration.table_data import ReplicationTableData
+from code_location.orchestration.table_data import ReplicationTableData, what_to_replicate
 from code_location.orchestration.versions import code_version_of
 from code_location.replication import ConfigError, Table
 
@@ -55,7 +54,11 @@ class ReplicationTranslator:
             tags=dict(self.get_tags(data)),
             kinds=self.get_kinds(data),
             description=self.get_description(data),
-            metadata={**table_metadata(data, source), **self.get_metadata(data)},
+            metadata={
+                **table_metadata(data, source),
+                **what_to_replicate(data, source),
+                **self.get_metadata(data),
+            },
             code_version=self.get_code_version(data),
             partitions_def=partitions_def_of(table, data.project),
             freshness_policy=_freshness(table),
@@ -146,9 +149,6 @@ class _Answers:
     together: dict[tuple[str, ...], dict[str, AssetSpec]] = field(default_factory=dict)
 
 
-_known: WeakKeyDictionary[ReplicationProject, _Answers] = WeakKeyDictionary()
-
-
 def asset_spec_of(data: ReplicationTableData, translator: ReplicationTranslator) -> AssetSpec:
     """What the translator makes of a table, asked once however many definitions need it.
 
@@ -179,9 +179,10 @@ def _asked_once(
 
 
 def _answers(project: ReplicationProject, translator: ReplicationTranslator) -> _Answers:
-    known = _known.get(project)
+    # kept with the project, which the specs refer to: so both go together
+    known: _Answers | None = project.memo.get(_Answers)
     if known is None or known.translator is not translator:
-        known = _known[project] = _Answers(translator)
+        known = project.memo[_Answers] = _Answers(translator)
     return known
 
 

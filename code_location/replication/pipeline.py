@@ -98,7 +98,8 @@ def opened(manager: AbstractContextManager[T], check: Callable[[], None]) -> Ite
     When that raises, or a signal's handler does, the other thread is left to itself: it leaves the context again as
     soon as it has entered.
     """
-    entered: queue.Queue[T | BaseException] = queue.Queue(1)
+    outcome: list[T | BaseException] = []
+    entered = threading.Event()
     decided = threading.Lock()  # whoever gets it first: the one has entered, or the other has given up
 
     def enter() -> None:
@@ -107,26 +108,26 @@ def opened(manager: AbstractContextManager[T], check: Callable[[], None]) -> Ite
         except BaseException as error:  # raised below, where somebody waits for it
             result = error
         if decided.acquire(blocking=False):
-            entered.put(result)
-        elif not isinstance(result, BaseException):
-            leave()
+            outcome.append(result)
+            entered.set()
+        else:
+            leave(result)
 
-    def leave() -> None:
-        with suppress(Exception):
-            manager.__exit__(None, None, None)
+    def leave(result: T | BaseException) -> None:
+        if not isinstance(result, BaseException):
+            with suppress(Exception):
+                manager.__exit__(None, None, None)
 
     threading.Thread(target=enter, name="connect", daemon=True).start()
     try:
-        while True:
-            try:
-                result = entered.get(timeout=_CHECK_SECONDS)
-                break
-            except queue.Empty:
-                check()
+        while not entered.wait(_CHECK_SECONDS):
+            check()
     except BaseException:
-        if not decided.acquire(blocking=False) and not isinstance(entered.get(), BaseException):
-            leave()
+        if not decided.acquire(blocking=False):
+            entered.wait()
+            leave(outcome[0])
         raise
+    [result] = outcome
     if isinstance(result, BaseException):
         raise result
     try:
@@ -136,3 +137,10 @@ def opened(manager: AbstractContextManager[T], check: Callable[[], None]) -> Ite
             raise
     else:
         manager.__exit__(None, None, None)
+
+
+def attempted(call: Callable[[], object], seconds: float) -> None:
+    """Runs a call that raises nothing, and waits for it for so long at most."""
+    thread = threading.Thread(target=call, name="attempt", daemon=True)
+    thread.start()
+    thread.join(seconds)

@@ -15,7 +15,7 @@ from code_location.replication.connectors.apply import Dialect, apply
 from code_location.replication.connectors.base import DestinationSession
 from code_location.replication.ledger import Ledger, Standing
 from code_location.replication.plan import LoadRequest, Plan, Strategy
-from code_location.replication.transfer import found_by, plan_with
+from code_location.replication.planning import found_by, plan_with
 
 
 @dataclass(frozen=True)

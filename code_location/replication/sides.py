@@ -21,6 +21,8 @@ DEFAULT_CONCURRENCY = 4
 # a session of its own for fewer tables than these takes longer than it saves
 _TABLES_A_SESSION = 8
 _CANCEL_SECONDS = 0.2
+# between tries to reach a side
+_WAITS = (0.5, 1.0)
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -97,9 +99,10 @@ class _Worker(Generic[T]):
         question: Callable[[Sides, Table], T],
         answers: queue.SimpleQueue[tuple[Table, T | BaseException]],
         keep_sessions: bool,
+        cancelled: threading.Event,
     ) -> None:
         self._sides, self._tables, self._question = sides, tables, question
-        self._answers, self._keep_sessions = answers, keep_sessions
+        self._answers, self._keep_sessions, self._cancelled = answers, keep_sessions, cancelled
         self.thread = threading.Thread(target=self._run, name="sides", daemon=True)
         self.thread.start()
 
@@ -115,14 +118,19 @@ class _Worker(Generic[T]):
             self._sides.close()
 
     def _answer(self, table: Table) -> T | BaseException:
-        try:
-            answer = self._question(self._sides, table)
-        except BaseException as error:
-            self._sides.close()  # what failed may have left them in the middle of something
-            return error
-        if not self._keep_sessions:
-            self._sides.close()
-        return answer
+        for wait in (*_WAITS, None):
+            try:
+                answer = self._question(self._sides, table)
+            except BaseException as error:
+                self._sides.close()  # what failed may have left them in the middle of something
+                passing = isinstance(error, ConnectionFailed) and error.transient
+                if not passing or wait is None or self._cancelled.wait(wait):
+                    return error
+                continue
+            if not self._keep_sessions:
+                self._sides.close()
+            return answer
+        raise AssertionError("unreachable: the last try returns")
 
     def stop(self) -> None:
         while self.thread.is_alive():
@@ -143,7 +151,7 @@ def ask_each(
 
     At most `concurrency` tables are asked at a time, and no more than either connection's limit; tables share the
     sessions, unless `keep_sessions` is false: then each has its own, and a snapshot of the source is held no longer
-    than one table takes. Raises ConnectionFailed when a side can't be reached, and ConfigError when it isn't known
+    than one table takes. Raises ConnectionFailed when a side can't be reached, after some tries, and ConfigError when it isn't known
     how. Closing the iterator, or an exception at its consumer, cancels what runs.
     """
     waiting: queue.SimpleQueue[Table] = queue.SimpleQueue()
@@ -154,7 +162,7 @@ def ask_each(
     answers: queue.SimpleQueue[tuple[Table, T | BaseException]] = queue.SimpleQueue()
     cancelled = threading.Event()
     workers = [
-        _Worker(Sides(config, cancelled), waiting, question, answers, keep_sessions)
+        _Worker(Sides(config, cancelled), waiting, question, answers, keep_sessions, cancelled)
         for _ in range(max(1, min(most, wanted)))
     ]
     try:

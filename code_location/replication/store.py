@@ -34,7 +34,7 @@ from code_location.replication.plan import Found, LoadRequest, Plan, ReadFilter,
 from code_location.replication.storable import KINDS_OF_TEXT, Frame, storable
 from code_location.replication.transfer import RetryPolicy
 from code_location.replication.types import Kind, Landing, as_kind, kind_of
-from code_location.replication.windows import Window
+from code_location.replication.windows import Window, joined
 
 # text goes into a column that exists as one of these as what it is
 _KINDS_OF_TYPES = {
@@ -55,9 +55,11 @@ class _Session(DestinationSession, Dialect, Protocol):
 
 @dataclass(frozen=True)
 class Stored:
-    """What became of it: rows that are there now, and rows that went; the table's columns and their types."""
+    """What became of it: rows that are there now, and of these each window's by its key; rows that went; the columns
+    that were written, and their types in the table."""
 
     rows: int
+    rows_by_window: Mapping[str, int]
     deleted: int
     columns: Mapping[str, str]
     strategy: str
@@ -78,7 +80,7 @@ def store(
     """Makes the rows of a frame those of the table `schema`.`name` of the destination, committed or not at all.
 
     Args:
-        windows: Replace only the rows that lie in any of these, which don't overlap; None replaces the table.
+        windows: Replace only the rows that lie in any of these, each that of one partition; None replaces the table.
         column_types: What columns of text hold, by name: "json" or "uuid".
 
     A table that doesn't exist is made. A whole table takes the types of the frame; where windows are replaced,
@@ -130,6 +132,7 @@ class _Storing:
         self._destination: Destination = destination_of(config)
         self._table = Table(name=name, target=Target(schema=schema, name=name))
         self._frame, self._windows = frame, windows
+        self._stretches = joined(windows or ())
         self._began = time.monotonic()
         self._cancelled = threading.Event()
         self._session: DestinationSession | None = None
@@ -158,8 +161,8 @@ class _Storing:
         with opened(self._destination.session(), self._check) as session_opened:
             self._session = session_opened
             session = cast(_Session, session_opened)
-            # several windows are rare, and locked together
-            whole = self._windows is None or len(self._windows) != 1
+            # several windows are locked together, as each has a lock that others may hold
+            whole = self._windows is None or len(self._windows) > 1
             try:
                 return self._locked(session, whole)
             except _NeedsWholeTable:
@@ -167,32 +170,30 @@ class _Storing:
                 return self._locked(session, True)
 
     def _locked(self, session: _Session, whole: bool) -> Stored:
-        windows = self._windows or ()
         # the first window makes the table
-        window = None if whole or not session.look(self._table).exists else windows[0]
+        window = None if whole or not session.look(self._table).exists else self._stretches[0]
         session.lock(self._table, window)
         plan = self._plan(session)
         if plan.alters_table and window is not None:
             raise _NeedsWholeTable
-        reads = [ReadFilter(window=each) for each in windows]
         session.create_stage(plan)
-        deleted = sum(self._clear(session, plan, read) for read in reads[1:])
+        deleted = sum(self._clear(session, plan, window) for window in self._stretches[1:])
         with read_ahead(self._frame.batches(), check=self._check) as batches:
             staged = session.ingest(plan, batches)
         changes = session.apply(plan, staged)
         if plan.makes_table:
-            for column in {condition.column for each in windows for condition in each.conditions}:
+            for column in self._told_by():
                 session.add_index(plan, session.target(plan), plan.names[column])
         if changes.inserted != staged:
             raise LoadError(
                 f"{staged} rows were staged and {changes.inserted} stored in '{self._table.name}'"
             )
-        if self._windows is not None:
-            self._require_inside(session, reads, staged)
+        counts = self._counted(session, staged)
         session.finish(plan)
         session.commit()
         return Stored(
             staged,
+            counts,
             deleted + changes.deleted,
             {landing.name: plan.columns[landing.name] for landing in plan.landings},
             plan.strategy.value,
@@ -202,7 +203,7 @@ class _Storing:
 
     def _plan(self, session: _Session) -> Plan:
         target = session.look(self._table, hanging=self._windows is None)
-        window = self._windows[0] if self._windows else None
+        window = self._stretches[0] if self._stretches else None
         request = LoadRequest(self._table, window)
         schema = _adapted(self._frame.schema, target)
         found = Found(target, None, True, session.now())
@@ -223,30 +224,40 @@ class _Storing:
                 error.hint = "drop these foreign keys, or store into another table"
             raise
 
-    def _require_columns(self, schema: pa.Schema) -> None:
+    def _told_by(self) -> list[str]:
         """The columns that windows are told by."""
-        for condition in self._windows[0].conditions if self._windows else ():
-            if condition.column not in schema.names:
+        return [condition.column for condition in self._stretches[0].conditions] if self._stretches else []
+
+    def _require_columns(self, schema: pa.Schema) -> None:
+        for column in self._told_by():
+            if column not in schema.names:
                 raise PlanError(
-                    f"there is no column '{condition.column}', which `partition_expr` names",
+                    f"there is no column '{column}', which `partition_expr` names",
                     hint="the columns are " + ", ".join(schema.names),
                 )
 
-    def _clear(self, session: _Session, plan: Plan, read: ReadFilter) -> int:
+    def _clear(self, session: _Session, plan: Plan, window: Window) -> int:
         """`apply` replaces the plan's own window; this empties another."""
         if plan.strategy is not Strategy.REPLACE_WINDOW:
             return 0
-        inside, values = session.inside(plan, read, "t")
+        inside, values = session.inside(plan, ReadFilter(window=window), "t")
         return session.modify(f"DELETE FROM {session.target(plan)} AS t WHERE {inside}", values)
 
-    def _require_inside(self, session: _Session, reads: Sequence[ReadFilter], staged: int) -> None:
-        if outside := staged - session.count(self._table, reads):
-            keys = ", ".join(str(read.window.key) for read in reads if read.window)
+    def _counted(self, session: _Session, staged: int) -> dict[str, int]:
+        """The rows of each window. Raises LoadError when there are others."""
+        if self._windows is None:
+            return {}
+        counts = {
+            window.key: session.count(self._table, [ReadFilter(window=window)]) for window in self._windows
+        }
+        if outside := staged - sum(counts.values()):
+            keys = ", ".join(window.key for window in self._stretches)
             raise LoadError(
                 f"{outside:,} of {staged:,} rows for table '{self._table.name}' don't belong to partition {keys}, "
                 "and would never be replaced",
                 hint="nothing was changed; leave them out before they are returned",
             )
+        return counts
 
 
 def _adapted(schema: pa.Schema, target: TargetState) -> pa.Schema:

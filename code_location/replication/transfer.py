@@ -15,7 +15,8 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
+from functools import partial
 
 import pyarrow as pa
 
@@ -27,7 +28,6 @@ from code_location.replication.connectors.base import (
     Destination,
     DestinationSession,
     Extract,
-    SourceSession,
 )
 from code_location.replication.errors import (
     ConnectionFailed,
@@ -37,10 +37,11 @@ from code_location.replication.errors import (
     ReplicationError,
     VerificationFailed,
 )
-from code_location.replication.ledger import Ledger, LedgerEntry, Standing
+from code_location.replication.ledger import Ledger, LedgerEntry
 from code_location.replication.passes import Reads
-from code_location.replication.pipeline import opened, read_ahead
-from code_location.replication.plan import Found, LoadRequest, Plan, make_plan, own_columns, read_filter
+from code_location.replication.pipeline import attempted, opened, read_ahead
+from code_location.replication.plan import LoadRequest, Plan
+from code_location.replication.planning import found_by, plan_with
 from code_location.replication.reports import LoadResult, Phase, Progress, Report
 from code_location.replication.table_rows import table_rows
 from code_location.replication.verify import WHAT_TO_DO, differences
@@ -49,6 +50,7 @@ __all__ = ["LoadRequest", "LoadResult", "Phase", "Progress", "Report", "RetryPol
 
 _REPORT_SECONDS = 0.2
 _CANCEL_SECONDS = 0.1
+_RECORD_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -166,7 +168,10 @@ class _Load:
             started_at=started_at,
             ended_at=datetime.now(UTC),
         )
-        record(self._destination, failed)
+        if outcome == "cancelled":  # who is asked to stop doesn't wait for it for long
+            attempted(partial(record, self._destination, failed), _RECORD_SECONDS)
+        else:
+            record(self._destination, failed)
 
     def _start(self) -> None:
         self._rows = self._bytes = 0
@@ -348,9 +353,7 @@ class _Load:
             # somebody else made the table meanwhile: let go, so that windows load side by side
             session.rollback()
 
-    def _ahead(
-        self, batches: Iterator[pa.RecordBatch]
-    ) -> AbstractContextManager[Iterator[pa.RecordBatch]]:
+    def _ahead(self, batches: Iterator[pa.RecordBatch]) -> AbstractContextManager[Iterator[pa.RecordBatch]]:
         return read_ahead(batches, check=self._check, interrupt=self._reads.cancel)
 
     def _stage(self, session: DestinationSession, plan: Plan, batches: Iterator[pa.RecordBatch]) -> int:
@@ -366,39 +369,6 @@ class _Load:
 
         with self._ahead(batches) as ahead:
             return session.ingest(plan, counted(ahead))
-
-
-def found_by(session: DestinationSession, standing: Standing, request: LoadRequest) -> Found:
-    """What there is in the destination."""
-    now = session.now()
-    # history goes forward, even if a clock was set back
-    if standing.latest and standing.latest >= now:
-        now = standing.latest + timedelta(microseconds=1)
-    target = session.look(request.table, hanging=request.replaces_all)
-    return Found(target, standing.watermark, standing.loaded, now)
-
-
-def plan_with(
-    destination: Destination,
-    snapshot: SourceSession,
-    request: LoadRequest,
-    found: Found,
-    last_chunk: LedgerEntry | None,
-) -> tuple[Plan, pa.Schema]:
-    """The plan for what was found, and the columns to read, as they travel.
-
-    `last_chunk` is the last that was committed of a first load that is under way. Raises PlanError when source
-    and destination don't go together.
-    """
-    table = request.table
-    found = replace(found, chunk=chunks.next_chunk(request, found, last_chunk, snapshot))
-    read = read_filter(request, found)
-    schema = snapshot.describe(table, read, destination.type)
-    own = destination.land(own_columns(table))
-    plan = make_plan(request, found, read, schema, destination.land(schema), own, destination.fit)
-    kept = {landing.name for landing in plan.landings}
-    fields = zip(schema, plan.names.values(), strict=True)
-    return plan, pa.schema([field for field, name in fields if name in kept], schema.metadata)
 
 
 def _mode(request: LoadRequest) -> str:

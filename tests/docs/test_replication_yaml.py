@@ -22,6 +22,7 @@ from code_location.replication.config import (
     TimePartition,
     ValuePartition,
 )
+from code_location.replication.config.alerts import Alerts
 from code_location.replication.config.catalog import Catalog
 
 ROOT = Path(__file__).parents[2]
@@ -42,6 +43,7 @@ SECTIONS = {
     "### By value": [(ValuePartition, "tables[].partition.")],
     "### By range": [(RangePartition, "tables[].partition.")],
     "### Freshness": [(Freshness, "tables[].freshness.")],
+    "### Alerts": [(Alerts, "alerts.")],
     "### Meta": [(Meta, "tables[].meta.")],
 }
 # whose default depends on something else

@@ -109,11 +109,11 @@ def service(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) 
 
 
 def test_all_tables_are_loaded_by_what_they_say(service):
-    [by_sensor] = eventually(lambda: service.runs("dagster/sensor_name", "source_changes"))
+    [by_sensor] = eventually(lambda: service.runs("dagster/sensor_name", "source_changes"), 180)
     assert by_sensor["assetSelection"] == [{"path": ["users"]}]
-    by_schedule = eventually(lambda: service.runs("dagster/schedule_name", "replicate_at_x_x_x_x_x"), 90)
+    by_schedule = eventually(lambda: service.runs("dagster/schedule_name", "replicate_at_x_x_x_x_x"), 180)
     assert by_schedule
-    [by_condition] = eventually(lambda: service.runs("dagster/sensor_name", "automation"), 90)
+    [by_condition] = eventually(lambda: service.runs("dagster/sensor_name", "automation"), 180)
     assert by_condition["assetSelection"] == [{"path": ["activity"]}]
     for table, rows in {"users": 100, "products": 20, "activity": 1}.items():
         assert service.pg(service.target, f"SELECT count(*) FROM target.{table}") == [(rows,)]
@@ -121,9 +121,9 @@ def test_all_tables_are_loaded_by_what_they_say(service):
 
 def test_the_change_of_a_schema_is_seen(service):
     """And checked, by a run of its own."""
-    [observation] = eventually(lambda: service.asset("source/products")["assetObservations"])
+    [observation] = eventually(lambda: service.asset("source/products")["assetObservations"], 180)
     assert observation["description"] == "products: column 'price' (numeric) was added"
-    eventually(lambda: service.runs("dagster/sensor_name", "source_schema"))
+    eventually(lambda: service.runs("dagster/sensor_name", "source_schema"), 180)
 
 
 def test_freshness_is_evaluated(service):
@@ -131,7 +131,7 @@ def test_freshness_is_evaluated(service):
         info = service.asset("users")["freshnessStatusInfo"]
         return info and info["freshnessStatus"]
 
-    eventually(lambda: status() == "HEALTHY", 90)
+    eventually(lambda: status() == "HEALTHY", 180)
 
 
 def test_a_daemon_that_was_restarted_knows_what_was_loaded(service):
@@ -139,7 +139,7 @@ def test_a_daemon_that_was_restarted_knows_what_was_loaded(service):
     loads = service.loads("users")
     service.restart_daemon()
     service.pg(service.source, "UPDATE users SET name = 'renamed' WHERE id = 7")
-    eventually(lambda: service.loads("users") > loads, 90)
+    eventually(lambda: service.loads("users") > loads, 180)
     assert service.pg(service.target, "SELECT id FROM target.users WHERE name = 'renamed'") == [(7,)]
     assert service.loads("users") == loads + 1
 
@@ -147,7 +147,7 @@ def test_a_daemon_that_was_restarted_knows_what_was_loaded(service):
 def test_a_failure_is_posted_and_its_change_loaded_in_the_end(service):
     loads = service.loads("users")
     service.pg(service.source, "INSERT INTO users VALUES (7, 'again')")
-    [text] = eventually(lambda: [text for text in service.hook.texts if "users" in text], 120)
+    [text] = eventually(lambda: [text for text in service.hook.texts if "users" in text], 240)
     [failed] = service.runs("dagster/sensor_name", "source_changes", "FAILURE")
     assert text.splitlines()[0] == "*Replication failed in production*: users"
     assert text.splitlines()[-1] == f"https://dagster.example/runs/{failed['runId']}"
@@ -155,6 +155,6 @@ def test_a_failure_is_posted_and_its_change_loaded_in_the_end(service):
     service.pg(
         service.source, "DELETE FROM users WHERE name = 'again'; INSERT INTO users VALUES (101, 'new')"
     )
-    eventually(lambda: service.loads("users") > loads, 150)
+    eventually(lambda: service.loads("users") > loads, 240)
     assert service.pg(service.target, "SELECT name FROM target.users WHERE id = 101") == [("new",)]
     assert len([text for text in service.hook.texts if "users" in text]) == 1

@@ -187,12 +187,17 @@ def test_schedules_and_sensor_are_there_and_off(service):
         ("replicate_at_0_2_x_x_x", "0 2 * * *", "UTC"),
         ("replicate_at_0_2_x_x_x_by_day", "0 2 * * *", "UTC"),
     ]
-    assert [(s["name"], s["minIntervalSeconds"]) for s in repository["sensors"]] == [("source_changes", 30)]
+    assert [(s["name"], s["minIntervalSeconds"]) for s in repository["sensors"]] == [
+        ("source_changes", 30),
+        ("source_schema", 300),
+    ]
     states = [s["scheduleState"] for s in repository["schedules"]] + [
         s["sensorState"] for s in repository["sensors"]
     ]
     assert {state["status"] for state in states} == {"STOPPED"}
-    assert {"replicate_all", "replicate_by_day_job"} <= {job["name"] for job in repository["pipelines"]}
+    assert {"replicate_all", "replicate_all_by_day", "verify", "clean_up"} <= {
+        job["name"] for job in repository["pipelines"]
+    }
 
 
 def test_the_sensor_starts_a_run_for_what_changed(service):
@@ -200,7 +205,7 @@ def test_the_sensor_starts_a_run_for_what_changed(service):
     dagster = service.dagster
     selector = {**SELECTOR, "sensorName": "source_changes"}
     tried = ask(dagster, TRY_SENSOR, {"selector": selector}, "DryRunInstigationTick")["evaluationResult"]
-    assert (tried["error"], [request["runKey"] for request in tried["runRequests"]]) == (None, ["1"])
+    assert (tried["error"], [request["runKey"] for request in tried["runRequests"]]) == (None, ["0-1"])
     ask(dagster, SET_CURSOR, {"selector": selector, "cursor": tried["cursor"]}, "Sensor")
     service.duck("UPDATE users SET name = 'renamed', updated_at = TIMESTAMP '2025-01-01' WHERE id = 7")
     state = ask(dagster, START_SENSOR, {"selector": selector}, "Sensor")["sensorState"]
@@ -211,7 +216,7 @@ def test_the_sensor_starts_a_run_for_what_changed(service):
         dagster.wait_for_run(run["runId"])
     finally:
         ask(dagster, STOP_SENSOR, {"id": state["id"]}, "StopSensorMutationResult")
-    assert {"key": "dagster/run_key", "value": "2"} in run["tags"]
+    assert {"key": "dagster/run_key", "value": "0-2"} in run["tags"]
     assert service.materialized(run["runId"]) == [("users", None)]
     assert service.pg("SELECT id FROM target.users WHERE name = 'renamed'") == [(7,)]
 

@@ -13,7 +13,7 @@ import time
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID, uuid4, uuid5
 
 from code_location.replication import (
     LoadRequest,
@@ -22,8 +22,9 @@ from code_location.replication import (
     ReplicationError,
     load_config,
     transfer,
-    window_of,
+    windows_between,
 )
+from code_location.replication.passes import Reads
 
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(
@@ -37,10 +38,11 @@ _context.set_forkserver_preload(
 
 
 class Driver:
-    """A load of `table` under way in its own process.
+    """A load of `table`, or those of windows in one pass, under way in its own process.
 
     path: the replication.yaml. variables: of the environment that it names.
-    kill: the phase at which the process sends SIGKILL to itself, or the seconds after its start.
+    window: what to load, with `last` from this one to that one.
+    kill: the phase (of the last window) at which the process sends SIGKILL to itself, or the seconds after its start.
     hold: the phase at which it waits for `go_on`.
     """
 
@@ -50,6 +52,7 @@ class Driver:
         variables: dict[str, str],
         *,
         window: str | None = None,
+        last: str | None = None,
         load_id: UUID | None = None,
         kill: str | float | None = None,
         hold: str | None = None,
@@ -57,7 +60,7 @@ class Driver:
         self._ours, theirs = _context.Pipe()
         self._process = _context.Process(
             target=_run,
-            args=(theirs, str(path), variables, window, load_id or uuid4(), kill, hold),
+            args=(theirs, str(path), variables, window, last or window, load_id or uuid4(), kill, hold),
             daemon=True,
         )
         self._process.start()
@@ -108,6 +111,7 @@ def _run(
     path: str,
     variables: dict[str, str],
     window: str | None,
+    last: str | None,
     load_id: UUID,
     kill: str | float | None,
     hold: str | None,
@@ -116,14 +120,18 @@ def _run(
     transfer._REPORT_SECONDS = 0.0  # every batch is reported
     config = load_config(path)
     [table] = config.tables
-    request = LoadRequest(table, window_of(table, window) if window else None, load_id=load_id)
+    requests = [LoadRequest(table, load_id=load_id)]
+    if window and last:
+        windows = list(windows_between(table, window, last))
+        ids = [load_id, *(uuid5(load_id, one.key) for one in windows[1:])]
+        requests = [LoadRequest(table, one, load_id=own) for one, own in zip(windows, ids, strict=True)]
     done = False
     if isinstance(kill, float):
         threading.Thread(target=_kill_later, args=(kill,), daemon=True).start()
 
     def report(progress: Progress) -> None:
         nonlocal done
-        if done or progress.phase not in (kill, hold):
+        if done or progress.request is not requests[-1] or progress.phase not in (kill, hold):
             return
         if progress.phase is Phase.READING and not progress.rows:
             return  # the point is between two batches
@@ -134,11 +142,18 @@ def _run(
         pipe.recv()
 
     try:
-        result = transfer.load(config, request, report=report)
+        with contextlib.closing(Reads(config, requests)) as reads:
+            results = [transfer.load(config, one, report=report, reads=reads) for one in requests]
     except ReplicationError as error:
         pipe.send({"error": str(error)})
         raise SystemExit(1) from None
-    pipe.send({"strategy": result.entry.strategy, "already_committed": result.already_committed})
+    pipe.send(
+        {
+            "strategy": results[-1].entry.strategy,
+            "already_committed": results[0].already_committed,
+            "windows": [result.already_committed for result in results],
+        }
+    )
 
 
 def _kill_later(seconds: float) -> None:

@@ -103,6 +103,11 @@ class Stage:
             self.folder / "replication.yaml", variables, window=self.scenario.window, load_id=load_id, **stop
         )
 
+    def source(self, columns: str) -> list[tuple[Any, ...]]:
+        """All rows of the source after the change."""
+        with duckdb.connect(str(self.folder / "changed.duckdb"), read_only=True) as source:
+            return source.execute(f"SELECT {columns} FROM events ORDER BY id").fetchall()
+
     def clone(self) -> Database:
         """A destination of its own for one case, as it was before the load under test."""
         return self.system.clone(self.template)

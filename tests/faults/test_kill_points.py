@@ -3,6 +3,7 @@
 import time
 import uuid
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -71,6 +72,40 @@ def test_a_killed_load_is_absent_or_complete(case: Case, point: str) -> None:
 def test_every_point_of_every_way_to_load(case: Case, point: str) -> None:
     # in turn, so that each point is tried again in both ways somewhere
     killed_and_tried_again(case, point, same_id=(POINTS.index(Phase(point)) + sum(hits.values())) % 2 == 0)
+
+
+def killed_pass(case: Case, point: str) -> None:
+    """Two windows in one pass, killed in the second one."""
+    stage, database = case
+    load_id = uuid.uuid4()
+    stage.driver(database.connection, load_id, last="2024-01-02", kill=point).await_kill()
+    database.settle()
+    committed = point == Phase.COMMITTED
+    assert len(database.look().ledger) == len(stage.after.ledger) + committed
+    if not committed:
+        assert database.look() == stage.after  # with the first one as it should be
+    outcome = stage.driver(database.connection, load_id, last="2024-01-02").finish()
+    assert outcome["windows"] == [True, committed]
+    assert len(database.look().ledger) == len(stage.after.ledger) + 1
+    everything = replace(stage.scenario, window=None)
+    columns = "id, day, kind, amount, updated_at"
+    assert database.current(columns, everything) == stage.source(columns)
+
+
+@pytest.mark.parametrize(
+    ("case", "point"), [(("postgres", "replace_window"), Phase.STAGED)], indirect=["case"]
+)
+def test_a_killed_pass_keeps_the_windows_that_it_has_committed(case: Case, point: str) -> None:
+    killed_pass(case, point)
+
+
+@pytest.mark.crash
+@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize(
+    "case", [("postgres", "replace_window"), ("duckdb", "replace_window")], indirect=True, ids=":".join
+)
+def test_every_point_of_a_pass(case: Case, point: str) -> None:
+    killed_pass(case, point)
 
 
 @pytest.mark.crash

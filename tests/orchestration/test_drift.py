@@ -57,6 +57,17 @@ def test_a_change_is_observed_once_and_checked(lab, daemon):
     assert daemon.tick("source_schema").said == QUIET
 
 
+def test_without_checks_there_are_observations(lab):
+    lab.yaml("defaults: {checks: []}" + TABLES)
+    with lab.dagster() as dagster:
+        daemon = Daemon(dagster)
+        daemon.start("source_schema")
+        daemon.tick("source_schema")
+        lab.duck("ALTER TABLE users DROP name")
+        assert daemon.tick("source_schema").said == "columns of 1 table changed"
+    assert len(observations(lab.instance, "source/users")) == 2
+
+
 def test_columns_that_are_not_copied_do_not_count(lab):
     lab.yaml(TABLES.replace("{name: products,", "{name: products, columns: {exclude: note},"))
     with lab.dagster() as dagster:

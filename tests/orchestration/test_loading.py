@@ -147,24 +147,6 @@ def test_a_bad_cron_names_its_line(site, cron):
     assert f"{path}:8:39: '{cron}' is not a cron expression" in str(failure.value)
 
 
-@pytest.mark.parametrize(
-    ("kind", "options"),
-    [
-        ("hour", "column: happened_at, start: 2024-03-01"),
-        ("week", "column: happened_at, start: 2024-03-03"),
-        ("month", "column: happened_at, start: 2024-03-01"),
-        ("value", "column: id, values: [1]"),
-        ("range", "column: id, size: 10"),
-    ],
-)
-def test_partitions_that_only_the_engine_knows(site, kind, options):
-    path = site.yaml(f"tables:\n  - {{name: activity, partition: {{by: {kind}, {options}}}}}\n")
-    with pytest.raises(
-        ConfigError, match=rf"{path}:\d+:34: partition by {kind} isn't offered in Dagster yet: take day"
-    ):
-        _ = site.defs
-
-
 OPTIONS = """
 tables:
   - name: users

@@ -7,11 +7,14 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 import pytest
+from dagster._core.remote_representation.external_data import RepositorySnap
 
-from code_location import Deployment, ReplicationProject
+from code_location import Deployment, ReplicationProject, build_replication_defs
 from code_location.orchestration.partitions import backfill_policy_of, dynamic_name, partitions_def_of
+from code_location.orchestration.range_keys import build_range_sensor
 from code_location.replication import Table, Window, windows_between
 from code_location.replication.windows import joined
+from tests.orchestration.harness import CONNECTIONS
 
 INSTANT, CLOCK = pa.timestamp("us", "UTC"), pa.timestamp("us")
 PROJECT = ReplicationProject(Path("replication.yaml"), Deployment.from_environment({}))
@@ -147,3 +150,36 @@ def test_how_many_partitions_a_run_takes() -> None:
     assert backfill_policy_of(table(DAY, SHOP)) == dg.BackfillPolicy.single_run()
     limited = table({**DAY, "max_partitions_per_run": 7}, {**SHOP, "max_partitions_per_run": 3})
     assert backfill_policy_of(limited) == dg.BackfillPolicy.multi_run(3)
+
+
+def test_partitions_of_all_kinds_in_one_location(tmp_path: Path) -> None:
+    """Definitions load and can be described to Dagster, with the databases away; the sensor watches open ranges."""
+    day, shop = "{by: day, column: day, start: 2024-03-01}", "{by: value, column: shop, values: [a, b]}"
+    open_range = "{by: range, column: id, size: 10}"
+    kinds = {
+        "hours": "{by: hour, column: at, start: 2024-03-01, offset: 15m}",
+        "days": day,
+        "weeks": "{by: week, column: at, start: 2024-03-04}",
+        "months": "{by: month, column: at, start: 2024-03-01}",
+        "shops": shop,
+        "ranges": open_range,
+        "more_ranges": "{by: range, column: number, size: 5}",
+        "bounded": "{by: range, column: id, size: 10, end: 50}",
+        "sales": f"[{day}, {shop}]",
+        "events": f"[{open_range}, {shop}]",
+    }
+    path = tmp_path / "replication.yaml"
+    lines = [f"  - {{name: {name}, partition: {partition}}}\n" for name, partition in kinds.items()]
+    path.write_text(CONNECTIONS + "tables:\n" + "".join(lines))
+    project = ReplicationProject(path, Deployment.from_environment({}), name="crm")
+    definitions = build_replication_defs(project)
+    graph = definitions.resolve_asset_graph()
+    for table in project.tables():
+        assert graph.get(dg.AssetKey(table.name)).partitions_def == partitions_def_of(table, project)
+    repository = definitions.get_repository_def()
+    RepositorySnap.from_def(repository)
+    selection = repository.get_sensor_def("crm_new_ranges").asset_selection
+    watched = selection.resolve(graph) if selection else ()
+    assert {key.to_user_string() for key in watched} == {"ranges", "more_ranges", "events"}
+    path.write_text(CONNECTIONS + "tables:\n" + lines[1])
+    assert build_range_sensor(ReplicationProject(path, Deployment.from_environment({}))) is None

@@ -205,15 +205,6 @@ def backfill(dagster: Dagster, assets: Sequence[str], keys: Sequence[str]) -> li
     return [Run(dagster, run.run_id) for run in dagster.instance.get_runs(filters)]
 
 
-@pytest.mark.parametrize(("limit", "expected"), [("", [5]), (", max_partitions_per_run: 2", [1, 2, 2])])
-def test_a_backfill_of_one_run_or_of_many(lab: Lab, limit: str, expected: list[int]) -> None:
-    lab.yaml(tables(activity=f"{{by: day, column: happened_at, start: 2024-03-01, end: 2024-03-06{limit}}}"))
-    with lab.dagster(ASSETS_ALONE) as dagster:
-        runs = backfill(dagster, ["activity"], [f"2024-03-0{day}" for day in range(1, 6)])
-    assert sorted(len(windows(run)) for run in runs) == expected
-    assert lab.days() == {f"2024-03-0{day}": 24 for day in range(1, 6)}
-
-
 # ---------------------------------------------------------------- new ranges
 
 
@@ -304,6 +295,19 @@ def test_ranges_and_values(lab: Lab) -> None:
         ["40-59|us"],
     ]
     assert lab.pg("SELECT count(*) FROM target.events") == [(50,)]
+
+
+def test_what_is_requested_is_checked_but_not_read_whole(lab: Lab) -> None:
+    lab.duck("CREATE TABLE events AS SELECT i AS id FROM range(50) t(i)")
+    lab.yaml(tables(events="{by: range, column: id, size: 20}"))
+    repository = lab.defs.get_repository_def()
+    context = dg.build_sensor_context(instance=lab.instance, repository_def=repository)
+    [request] = repository.get_sensor_def("new_ranges").evaluate_tick(context).run_requests or []
+    checks = {key.name for key in request.asset_check_keys or ()}
+    assert "row_count_matches_source" in checks
+    assert "contents_match_source" not in checks
+    # which there is
+    assert "contents_match_source" in {key.name for key in repository.asset_graph.asset_check_keys}
 
 
 def partitions(lab: Lab, table: str) -> dg.PartitionsDefinition[Any] | None:

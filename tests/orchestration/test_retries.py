@@ -1,8 +1,13 @@
 """Re-execution: from failure it continues, from the start it does the work again."""
 
+import dagster as dg
+import psycopg
 import pytest
 
 from tests.orchestration.harness import CONNECTIONS, FROM_ASSET_FAILURE, FROM_FAILURE, FROM_THE_START, Lab
+from tests.orchestration.test_execution import cut_off_whoever_waits
+from tests.orchestration.test_ranges import eventually
+from tests.replication.harness import Background
 
 DAYS = [f"2024-03-0{day}" for day in range(1, 6)]
 
@@ -165,3 +170,60 @@ def test_a_resume_into_another_schema_copies_everything(broken):
         ("products",),
         ("users",),
     ]
+
+
+# steps that Dagster itself tries again
+RETRYING = """
+import dagster as dg
+from code_location import ReplicationProject, ReplicationResource, replication_assets
+
+project = ReplicationProject({path!r})
+
+
+@replication_assets(project=project, name="replicate", exclude=["activity"])
+def tables(context: dg.AssetExecutionContext, replication: ReplicationResource):
+    yield from replication.replicate(context)
+
+
+@replication_assets(project=project, name="replicate_by_day", select=["activity"])
+def windows(context: dg.AssetExecutionContext, replication: ReplicationResource):
+    yield from replication.replicate(context)
+
+
+again = dg.RetryPolicy(max_retries=1)
+defs = dg.Definitions(
+    assets=[tables, windows],
+    jobs=[
+        dg.define_asset_job("tables_job", dg.AssetSelection.assets("users", "products"), op_retry_policy=again),
+        dg.define_asset_job("windows_job", dg.AssetSelection.assets("activity"), op_retry_policy=again),
+    ],
+    resources={{"replication": ReplicationResource(attempts=1)}},
+    executor=dg.in_process_executor,
+)
+"""
+
+
+def test_a_step_that_is_tried_again_reports_nothing_twice(lab):
+    """In the third window of five, and in the second of two tables, the connection is cut."""
+    with lab.dagster(RETRYING) as dagster:
+        dagster.run(["activity"], partition=DAYS[2])
+        with psycopg.connect(lab.dsn) as holder:
+            holder.execute("SELECT FROM target.activity LIMIT 1 FOR UPDATE")
+            between = (DAYS[0], DAYS[4])
+            running = Background(lambda: dagster.run(["activity"], between=between, job="windows_job"))
+            eventually(lambda: cut_off_whoever_waits(lab))
+        run = running.join()
+        assert len(run.records(dg.DagsterEventType.STEP_UP_FOR_RETRY)) == 1
+        assert run.materialized == [("activity", day) for day in DAYS]
+        assert [window for _, window in lab.loads(run)] == DAYS
+
+        dagster.run(["users"])
+        lab.duck("UPDATE users SET name = 'new', updated_at = TIMESTAMP '2025-01-01' WHERE id = 7")
+        with psycopg.connect(lab.dsn) as holder:
+            holder.execute("SELECT FROM target.users WHERE id = 7 FOR UPDATE")
+            running = Background(lambda: dagster.run(["users", "products"], job="tables_job"))
+            eventually(lambda: lab.loads()[-1] == ("products", None) and cut_off_whoever_waits(lab))
+        run = running.join()
+        assert run.materialized == [("products", None), ("users", None)]
+        assert "products: committed at" in run.log
+        assert sorted(lab.loads(run)) == [("products", None), ("users", None)]

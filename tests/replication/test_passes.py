@@ -32,11 +32,11 @@ from tests.replication.harness import Lab, Row, eventually
 EVENTS: dict[str, Any] = {
     "name": "events",
     "primary_key": "id",
-    "partition": {"by": "day", "column": "happened", "start": "2024-03-01", "end": "2024-03-11"},
+    "partition": {"by": "day", "column": "happened", "start": "2024-03-01", "end": "2024-03-08"},
 }
-DAYS = [f"2024-03-{day:02}" for day in range(1, 11)]
+DAYS = [f"2024-03-{day:02}" for day in range(1, 8)]
 ROWS = (
-    "SELECT i AS id, TIMESTAMP '2024-03-01' + i * 7919 % 240 * INTERVAL '1 hour' AS happened, "
+    "SELECT i AS id, TIMESTAMP '2024-03-01' + i * 7919 % 168 * INTERVAL '1 hour' AS happened, "
     "CAST('kind ' || i % 3 AS text) AS kind"
 )
 
@@ -68,7 +68,7 @@ class Sides:
         return self.lab.config(table, **top)
 
     def copied(self, columns: str = "*") -> list[Row]:
-        return self.lab.pg(f"SELECT {columns} FROM {{s}}.events ORDER BY 1, 2")
+        return self.lab.pg(f"SELECT {columns} FROM {{s}}.events ORDER BY 1")
 
     def forget(self) -> None:
         self.lab.pg("DROP TABLE {s}.events")
@@ -157,7 +157,7 @@ def test_a_range_is_what_its_windows_would_be_alone(sides: Sides) -> None:
 
 def test_the_source_is_scanned_as_often_as_for_one_window(live: Sides) -> None:
     config = live.config()
-    assert len(outcomes(replicate(config, requests(config)))) == 10
+    assert len(outcomes(replicate(config, requests(config)))) == len(DAYS)
     # what a session has counted shows when it has ended
     running = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
     eventually(lambda: not live.lab.pg(f"{running} AND application_name LIKE 'replication%%'", *()))
@@ -257,7 +257,7 @@ def test_a_try_that_failed_begins_a_new_pass(sides: Sides, begun: list[list[str]
     attempts = "SELECT window_key, attempt, outcome FROM {s}._replication_attempts"
     assert sides.lab.pg(attempts) in ([(DAYS[3], 1, "retried")], [])
     assert len(sides.copied()) == 1000
-    assert len(sides.lab.ledger()) == 10
+    assert len(sides.lab.ledger()) == len(DAYS)
 
 
 def test_what_is_committed_is_not_read_again(sides: Sides, begun: list[list[str]]) -> None:
@@ -305,7 +305,7 @@ def test_a_cast_that_fails_in_one_window_fails_there_alone(sides: Sides, begun: 
     assert failed(found) == [DAYS[3]]
     assert begun == [DAYS]
     assert sides.lab.pg("SELECT DISTINCT kind FROM {s}.events") == [(7,)]
-    assert len(sides.lab.ledger()) == 9
+    assert len(sides.lab.ledger()) == len(DAYS) - 1
 
 
 def test_what_the_destination_refuses_leaves_the_pass_as_it_is(sides: Sides, begun: list[list[str]]) -> None:
@@ -314,4 +314,171 @@ def test_what_the_destination_refuses_leaves_the_pass_as_it_is(sides: Sides, beg
     config = sides.config()
     assert failed(outcomes(replicate(config, requests(config)))) == [DAYS[3]]
     assert begun == [DAYS]
-    assert len(sides.lab.ledger()) == 9
+    assert len(sides.lab.ledger()) == len(DAYS) - 1
+
+
+# ---------------------------------------------------------------- every kind of window, mode and type
+
+
+SHAPES: dict[str, tuple[dict[str, Any], str, str]] = {
+    "days and values": (
+        {
+            "partition": [
+                EVENTS["partition"],
+                {"by": "value", "column": "kind", "values": ["kind 2", "kind 0"]},
+            ]
+        },
+        "2024-03-02|kind 2",
+        "2024-03-03|kind 0",
+    ),
+    "rows without a value": (
+        {"partition": {"by": "range", "column": "n", "size": 3, "start": -6, "nulls": "first"}},
+        "-6--4",
+        "3-5",
+    ),
+    "values": (
+        {"partition": {"by": "value", "column": "kind", "values": ["kind 1", "kind 0"], "nulls": "ignore"}},
+        "kind 1",
+        "kind 0",
+    ),
+    "renamed and cast": (
+        {
+            **EVENTS,
+            "columns": {"rename": {"happened": "day"}, "cast": {"happened": "DATE"}, "exclude": ["n"]},
+        },
+        DAYS[2],
+        DAYS[4],
+    ),
+    "merge": ({**EVENTS, "mode": "merge", "deletes": "soft"}, DAYS[0], DAYS[2]),
+    "history": ({**EVENTS, "mode": "history"}, DAYS[0], DAYS[2]),
+    "without a key": (
+        {"primary_key": [], "partition": EVENTS["partition"], "mode": "append"},
+        DAYS[0],
+        DAYS[2],
+    ),
+    "checksum": ({**EVENTS, "verify": "checksum"}, DAYS[0], DAYS[2]),
+    "count": ({**EVENTS, "verify": "count"}, DAYS[0], DAYS[2]),
+}
+NUMBERS = "CASE WHEN i % 50 = 0 THEN NULL ELSE i % 12 - 6 END AS n"
+
+
+# each from one system, in turn
+@pytest.mark.parametrize(
+    ("sides", "shape"),
+    [(["duckdb", "postgres"][number % 2], shape) for number, shape in enumerate(SHAPES)],
+    indirect=["sides"],
+)
+def test_every_shape(sides: Sides, begun: list[list[str]], shape: str) -> None:
+    """Loaded once, changed, and loaded again: as one pass what each window is alone."""
+    options, first, last = SHAPES[shape]
+    config = sides.config({"name": "events", "primary_key": "id", **options})
+    found = []
+    for alone in (True, False):
+        sides.make(400, f"{ROWS}, {NUMBERS}")
+        for _ in range(2):
+            asked = requests(config, first, last)
+            if alone:
+                for request in asked:
+                    load(config, request)
+            else:
+                assert not failed(outcomes(replicate(config, asked)))
+            sides.change(
+                "UPDATE events SET kind = 'kind 0' WHERE id < 30",
+                "UPDATE events SET happened = happened + INTERVAL '1 day' WHERE id % 40 = 1",
+                "DELETE FROM events WHERE id % 41 = 2",
+            )
+        windows = [window.key for request in asked if (window := request.window)]
+        assert begun == ([] if alone else [windows, windows])
+        ledger = sides.lab.ledger(
+            "window_key, strategy, rows_read, rows_inserted, rows_deleted, figures::text"
+        )
+        moments = "'_valid_from', '_valid_to', '_deleted_at'"
+        rows = f"SELECT to_jsonb(e) - ARRAY[{moments}] FROM {{s}}.events e"
+        found.append((ledger, sorted(sides.lab.pg(rows), key=repr)))
+        sides.forget()
+        sides.change("DROP TABLE events")
+    assert found[0] == found[1]
+    assert sum(read for _, _, read, *_ in found[0][0]) > 0
+
+
+@pytest.mark.parametrize("type_name", ["TIMESTAMP", "TIMESTAMPTZ"])
+def test_hours_of_the_day_that_clocks_go_back(lab: Lab, type_name: str) -> None:
+    """02:00 comes twice in Berlin; without a time zone the first of the two has the rows of both."""
+    lab.duck(
+        f"CREATE TABLE events AS SELECT i AS id, CAST(TIMESTAMPTZ '2024-10-26 22:00+00' + INTERVAL (i) MINUTE "
+        f"AS {type_name}) AS at FROM range(360) t(i)"
+    )
+    config = lab.config(
+        {
+            "name": "events",
+            "partition": {"by": "hour", "column": "at", "start": "2024-10-27", "timezone": "Europe/Berlin"},
+        }
+    )
+    [table] = config.tables
+    asked = [LoadRequest(table, w) for w in windows_between(table, "2024-10-27-00:00", "2024-10-27-04:00")]
+    assert len(asked) == 6
+    events = [event for event in replicate(config, asked) if isinstance(event, LoadResult)]
+    alone = [load(config, LoadRequest(table, request.window)).entry.rows_read for request in asked]
+    assert [event.entry.rows_read for event in events] == alone
+    assert sorted(set(alone)) == ([60] if type_name == "TIMESTAMPTZ" else [0, 60])
+
+
+TYPES = {
+    "duckdb": "i % 3 = 0 AS flag, CASE WHEN i % 7 > 0 THEN [i, NULL, i + 1] END AS list, {'a': i, 'b': [i]} AS doc, "
+    "CAST(md5(CAST(i AS text)) AS uuid) AS u, CAST(i AS DECIMAL(30, 5)) / 7 AS d, CAST(i AS HUGEINT) * i AS h, "
+    "i * INTERVAL '90 minutes' AS span, CASE WHEN i % 5 > 0 THEN encode('b' || i) END AS bytes, "
+    "CASE WHEN i = 77 THEN TIMESTAMP 'infinity' ELSE TIMESTAMP '2024-01-01' END AS until",
+    "postgres": "i % 3 = 0 AS flag, CASE WHEN i % 7 > 0 THEN ARRAY[i, NULL, i + 1] END AS list, "
+    "jsonb_build_object('a', i, 'b', ARRAY[i]) AS doc, CAST(md5(CAST(i AS text)) AS uuid) AS u, "
+    "CAST(i AS DECIMAL(30, 5)) / 7 AS d, i * INTERVAL '90 minutes' AS span, "
+    "CASE WHEN i % 5 > 0 THEN convert_to('b' || i, 'UTF8') END AS bytes, "
+    "CASE WHEN i = 77 THEN TIMESTAMP 'infinity' ELSE TIMESTAMP '2024-01-01' END AS until",
+}
+
+
+def test_every_form_that_values_travel_in(sides: Sides, begun: list[list[str]]) -> None:
+    """Batches are cut anywhere; one value makes a column travel in its other form, in all windows."""
+    sides.make(9_000, f"{ROWS}, {TYPES[sides.source]}")
+    config = sides.config({**EVENTS, "verify": "checksum"})
+    assert not failed(outcomes(replicate(config, requests(config))))
+    assert begun == [DAYS]
+    assert len(sides.copied("id")) == 9_000
+
+
+# ---------------------------------------------------------------- how much one pass takes
+
+
+def test_a_pass_of_a_file_takes_as_many_windows_as_can_be_sorted(
+    lab: Lab, begun: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(Sides(lab, "duckdb")) as sides:
+        sides.make()
+        monkeypatch.setattr("code_location.replication.connectors.duckdb.source._PASS_BYTES", 8000)
+        config = sides.config()
+        assert not failed(outcomes(replicate(config, requests(config))))
+    assert begun == [DAYS[:2], DAYS[2:4], DAYS[4:6]]  # the last one is alone
+    assert len(sides.copied()) == 1000
+
+
+def test_a_file_can_be_written_after_a_pass_that_was_left(lab: Lab) -> None:
+    with closing(Sides(lab, "duckdb")) as sides:
+        sides.make()
+        with closing(Turns(sides.config())) as turns:
+            turns.load(DAYS[0])
+        sides.change("DELETE FROM events")
+
+
+def test_one_window_is_no_pass(sides: Sides, begun: list[list[str]]) -> None:
+    sides.make()
+    config = sides.config()
+    assert not failed(outcomes(replicate(config, requests(config, DAYS[0], DAYS[0]))))
+    assert begun == []
+
+
+def test_a_window_asked_for_twice_is_loaded_twice(sides: Sides, begun: list[list[str]]) -> None:
+    sides.make()
+    config = sides.config()
+    asked = [*requests(config, DAYS[0], DAYS[1]), *requests(config, DAYS[0], DAYS[1])]
+    results = [event for event in replicate(config, asked) if isinstance(event, LoadResult)]
+    assert [result.entry.rows_deleted > 0 for result in results] == [False, False, True, True]
+    assert begun == [DAYS[:2], DAYS[:2]]

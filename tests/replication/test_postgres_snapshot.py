@@ -137,6 +137,34 @@ def test_a_fingerprint_changes_with_the_rows_and_only_then(here: Lab) -> None:
         before = after
 
 
+def test_fingerprints_of_all_tables_cost_one_statement(here: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a", "b", "c"):
+        here.pg(f"CREATE TABLE {{s}}.{name} (id int)")
+    with session(here) as source:
+        asked: list[str] = []
+        execute = source._control.execute
+        monkeypatch.setattr(
+            source._control, "execute", lambda sql, *values: (asked.append(sql), execute(sql, *values))[1]
+        )
+        assert len(source.fingerprints([table(here, name) for name in "abc"])) == 3
+    assert len(asked) == 1
+
+
+def test_a_table_without_fingerprint_leaves_those_of_others(here: Lab) -> None:
+    """Of views, which are asked together, one may be broken."""
+    here.pg("CREATE TABLE {s}.t AS SELECT 1 AS id")
+    here.pg("CREATE VIEW {s}.v AS SELECT id FROM {s}.t")
+    here.pg("CREATE VIEW {s}.broken AS SELECT 1 / (id - id) AS id FROM {s}.t")
+    wrong = [table(here, "gone"), table(here, "broken"), table(here, "v", where="gone = 1")]
+    with session(here) as source:
+        right = source.fingerprints([table(here, "t"), table(here, "v")])
+        assert list(right) == ["t", "v"]
+        assert source.fingerprints([*wrong[:2], table(here, "t"), table(here, "v")]) == right
+        assert source.fingerprints([wrong[2], table(here, "t")]) == {"t": right["t"]}
+        # the snapshot goes on
+        assert source.count(table(here, "t"), [EVERYTHING]) == 1
+
+
 # ---------------------------------------------------------------- what goes wrong
 
 

@@ -11,11 +11,9 @@ from dagster import (
     AssetChecksDefinition,
     AssetCheckSpec,
     AssetKey,
-    Backoff,
     BetaWarning,
     Config,
     Failure,
-    RetryPolicy,
     build_column_schema_change_checks,
     multi_asset_check,
 )
@@ -117,7 +115,6 @@ def _step(
     config_type: type[ChecksConfig],
 ) -> AssetChecksDefinition:
     specs = [AssetCheckSpec(check, asset=key, description=_CHECKS[check][1]) for key, check in wanted]
-    retry = RetryPolicy(max_retries=1, delay=1, backoff=Backoff.EXPONENTIAL)
 
     def run(context: AssetCheckExecutionContext, config: ChecksConfig) -> Iterator[AssetCheckResult]:
         chosen = _chosen(context, config)
@@ -146,7 +143,9 @@ def _step(
 
     # what Dagster reads to find out about the configuration
     run.__annotations__["config"] = config_type
-    return multi_asset_check(name=name, specs=specs, can_subset=True, retry_policy=retry)(run)
+    return multi_asset_check(name=name, specs=specs, can_subset=True, pool=project.config.connections.pool)(
+        run
+    )
 
 
 def _chosen(context: AssetCheckExecutionContext, config: ChecksConfig) -> dict[AssetKey, list[Check]]:

@@ -31,6 +31,8 @@ from code_location.replication.errors import (
 # otherwise what was read or written of a file stays cached, up to most of the machine's memory
 READING_MEGABYTES = 80
 WRITING_MEGABYTES = 120
+# each sorted result on top of what is read
+SORTING_MEGABYTES = 40
 # more would hardly be faster, and each takes memory of its own
 THREADS = 4
 
@@ -106,7 +108,7 @@ def _count_sorted(path: Path, connection: duckdb.DuckDBPyConnection, more: int) 
 def _limit_reading(path: Path, connection: duckdb.DuckDBPyConnection) -> None:
     with _guard:
         sorted_results = _sorted[path.resolve()]
-        limit(connection, READING_MEGABYTES * (1 + sorted_results), 1 if sorted_results else THREADS)
+        limit(connection, READING_MEGABYTES + SORTING_MEGABYTES * sorted_results, 1 if sorted_results else THREADS)
 
 
 @contextmanager

@@ -148,7 +148,8 @@ class DuckDBSession:
     def cancel(self) -> None:
         self._cancelled.set()
         if connection := self._connection:
-            connection.interrupt()
+            with suppress(duckdb.Error):  # it may just have been closed
+                connection.interrupt()
 
     def _leave(self) -> None:
         self.rollback()

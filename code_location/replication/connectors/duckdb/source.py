@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate
@@ -39,6 +38,7 @@ from code_location.replication.connectors.duckdb.connection import (
     sorting,
 )
 from code_location.replication.connectors.duckdb.figures import DuckDBCanonical
+from code_location.replication.connectors.duckdb.fingerprints import fingerprints
 from code_location.replication.connectors.duckdb.projection import (
     ProjectedColumn,
     checks,
@@ -141,7 +141,8 @@ class DuckDBSourceSession:
     def cancel(self) -> None:
         """From another thread: stops what is asked or read now, which then raises. Never raises itself."""
         for connection in (self._connection, *self._open):
-            connection.interrupt()
+            with suppress(duckdb.Error):  # it may just have been closed
+                connection.interrupt()
 
     def export(self) -> str:
         if self._export is None:
@@ -296,26 +297,7 @@ class DuckDBSourceSession:
         return diffing.side(self._run, rows, (), self._values(table, schema), compared, table.key_columns)
 
     def fingerprints(self, tables: Sequence[Table]) -> dict[str, str]:
-        try:
-            found = self._run(
-                " UNION ALL ".join(map(self._facts, range(len(tables)), tables)) + " ORDER BY 1"
-            )
-        except (duckdb.ProgrammingError, duckdb.DataError):
-            # it doesn't say which of them is to blame
-            singly = ([table] for table in tables) if len(tables) > 1 else ()
-            return {name: text for one in singly for name, text in self.fingerprints(one).items()}
-        return {
-            table.name: hashlib.sha256(repr(tuple(facts)).encode()).hexdigest()[:16]
-            for table, (_, *facts) in zip(tables, found, strict=True)
-        }
-
-    def _facts(self, place: int, table: Table) -> str:
-        # without a cursor only a checksum of the rows themselves shows an update
-        change = f"max({quote(table.cursor)})::VARCHAR" if table.cursor else "sum(hash(t))::VARCHAR"
-        where = source_condition(table, {}, [ReadFilter()]).shown()
-        return (
-            f"SELECT {place}, count(*), {change} FROM {self._relations.qualified(table)} AS t WHERE {where}"
-        )
+        return fingerprints(self._run, self._relations, tables)
 
     # ---------------------------------------------------------------- parts
 
@@ -390,7 +372,9 @@ class DuckDBSourceSession:
             sample = self._connection.sql(
                 self._select(table, schema, "true") + f" LIMIT {_LEAST_ROWS}"
             ).to_arrow_table()
-        except duckdb.DataError:  # a value that a cast of the configuration's can't take, perhaps of rows not to be read
+        except (
+            duckdb.DataError
+        ):  # a value that a cast of the configuration's can't take, perhaps of rows not to be read
             return 1.0
         return max(1.0, sample.nbytes / sample.num_rows) if sample.num_rows else 1.0
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from code_location.replication.connectors.canonical import HASH_DIGITS, JSON_DEPTH, Canonical
-from code_location.replication.verify import Column, Form, Value
+from code_location.replication.verify import Column, Form, Value, Verification
 
 _EARLIEST, _LATEST = -(2**63), 2**63 - 1
 _NAN = 0x7FF8000000000000

@@ -14,7 +14,9 @@ from code_location.replication.connectors.postgres.type_names import parse
 from code_location.replication.connectors.postgres.types import KNOWN_TYPES, read_column
 from code_location.replication.connectors.selection import Selected, select_columns
 from code_location.replication.errors import PlanError
-from code_location.replication.types import Reading
+from code_location.replication.plan import ReadFilter
+from code_location.replication.types import Reading, source_column
+from code_location.replication.verify import Value
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,30 @@ class Projection:
     def falling_back(self, sources: Collection[str]) -> Projection:
         """The same with the other form for the columns of these source names."""
         return Projection(tuple(replace(c, falls_back=c.source in sources) for c in self.columns))
+
+
+@dataclass(frozen=True)
+class Described:
+    """What `describe` found out about one table."""
+
+    read: ReadFilter
+    projection: Projection
+    rows: int
+    watermark: str | None
+    destination: str
+
+    def values(self, schema: pa.Schema) -> list[Value]:
+        """The columns of a schema, to be computed with."""
+        return [
+            Value(
+                column.name,
+                column.value,
+                column.reading.type,
+                column.nullable,
+                column.form if column.form != column.value else None,
+            )
+            for column in self.projection.chosen(map(source_column, schema))
+        ]
 
 
 def project(

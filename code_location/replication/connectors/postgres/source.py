@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,7 @@ from code_location.replication.connectors.postgres.conditions import (
 from code_location.replication.connectors.postgres.connection import quote
 from code_location.replication.connectors.postgres.figures import PostgresCanonical
 from code_location.replication.connectors.postgres.fingerprints import fingerprints
-from code_location.replication.connectors.postgres.projection import Projection, project
+from code_location.replication.connectors.postgres.projection import Described, Projection, project
 from code_location.replication.connectors.postgres.relations import (
     Relation,
     find_relation,
@@ -43,7 +42,7 @@ from code_location.replication.connectors.side import Side
 from code_location.replication.errors import LoadError, PlanError
 from code_location.replication.plan import ReadFilter
 from code_location.replication.types import source_column
-from code_location.replication.verify import Value, Verification, verification
+from code_location.replication.verify import Verification, verification
 from code_location.replication.windows import Window
 
 # small batches stay in the processor's caches; 100,000 rows were a third slower end to end
@@ -80,7 +79,7 @@ class PostgresSession:
         self._control = Control(dsn, schema, snapshot)
         self._arrow: ArrowConnection | None = None
         self._relations: dict[str, Relation] = {}
-        self._described: dict[str, _Described] = {}
+        self._described: dict[str, Described] = {}
         self._asking: Future[Figured] | None = None
         self._pass: WindowPass | None = None
         self._beside = ThreadPoolExecutor(1, thread_name_prefix="figures")
@@ -144,7 +143,7 @@ class PostgresSession:
                 except PlanError as error:
                     refused[number] = error
             projection = projection.falling_back(fallen_back)
-            described = _Described(ReadFilter(), projection, 0, None, destination)
+            described = Described(ReadFilter(), projection, 0, None, destination)
             read = windows_condition(table, relation, [w for n, w in enumerate(windows) if n not in refused])
             by = window_number(read, laid_out, relation)
 
@@ -301,7 +300,7 @@ class PostgresSession:
 
     def _look(
         self, table: Table, relation: Relation, read: ReadFilter, projection: Projection, destination: str
-    ) -> _Described:
+    ) -> Described:
         """Counts the rows, and finds out in the same pass in which form their values travel."""
         checks = projection.checks()
         aggregates = ["count(*)", watermark(relation, read.cursor) if read.cursor else "NULL"]
@@ -310,7 +309,7 @@ class PostgresSession:
         fallen_back = projection.found(table, counts)
         if table.deletes != "ignore" and not read.is_whole:
             fallen_back |= self._fallen_back_keys(table, relation, projection)
-        return _Described(read, projection.falling_back(fallen_back), rows, last, destination)
+        return Described(read, projection.falling_back(fallen_back), rows, last, destination)
 
     def _fallen_back_keys(self, table: Table, relation: Relation, projection: Projection) -> set[str]:
         """`keys` reads the keys of all rows in the form that is chosen by looking at some."""
@@ -327,7 +326,7 @@ class PostgresSession:
     def _figures(
         self,
         table: Table,
-        described: _Described,
+        described: Described,
         where: Condition,
         schema: pa.Schema,
         level: str,
@@ -372,30 +371,6 @@ class PostgresSession:
         (plan,) = self._control.execute(f"EXPLAIN (FORMAT JSON) {query}")[0]
         described = json.loads(plan) if isinstance(plan, str) else plan
         return 2 + 4 * columns + int(described[0]["Plan"]["Plan Width"])
-
-
-@dataclass(frozen=True)
-class _Described:
-    """What `describe` found out about one table."""
-
-    read: ReadFilter
-    projection: Projection
-    rows: int
-    watermark: str | None
-    destination: str
-
-    def values(self, schema: pa.Schema) -> list[Value]:
-        """The columns of a schema, to be computed with."""
-        return [
-            Value(
-                column.name,
-                column.value,
-                column.reading.type,
-                column.nullable,
-                column.form if column.form != column.value else None,
-            )
-            for column in self.projection.chosen(map(source_column, schema))
-        ]
 
 
 @contextmanager
