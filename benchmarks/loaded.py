@@ -144,8 +144,10 @@ def by_hand(tables: int, daily: bool, checks: Sequence[str]) -> dg.Definitions:
     suffix = "_by_day" if daily else ""
     jobs = [dg.define_asset_job(f"replicate_all{suffix}", dg.AssetSelection.assets(*keys)), clean_up]
     if steps:
-        launched = [step for step in steps if {key.name for key in step.check_keys} != set(asked[-1:])]
+        compared = [step for step in steps if {key.name for key in step.check_keys} == set(asked[-1:])]
+        launched = [step for step in steps if step not in compared]
         jobs.append(dg.define_asset_job("verify", dg.AssetSelection.checks(*launched)))
+        jobs.append(dg.define_asset_job("compare", dg.AssetSelection.checks(*compared)))
     return dg.Definitions(
         assets=[*sources, replicate],
         asset_checks=steps,

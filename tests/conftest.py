@@ -5,9 +5,13 @@ from collections.abc import Iterator
 
 import psycopg
 import pytest
+from hypothesis import settings
 
 from deploy.local.postgres import PostgresCluster, PostgresError, PostgresServer
 from deploy.local.postgres_binaries import PostgresNotFoundError, find_postgres
+
+# `pytest --hypothesis-profile=thorough`: other examples every time, and many more (tests/replication/examples.py)
+settings.register_profile("thorough", deadline=None, print_blob=True)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

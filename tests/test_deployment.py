@@ -3,6 +3,7 @@
 import pytest
 
 from code_location import Deployment, DeploymentKind
+from code_location.replication import load_config
 
 LOCAL, BRANCH, PRODUCTION = DeploymentKind.LOCAL, DeploymentKind.BRANCH, DeploymentKind.PRODUCTION
 CLOUD = "DAGSTER_CLOUD_"
@@ -96,3 +97,22 @@ def test_automation_runs_in_production_only():
     assert Deployment(PRODUCTION).automation_runs
     assert not Deployment(LOCAL).automation_runs
     assert not Deployment(BRANCH, "pr_17").automation_runs
+
+
+def test_what_a_deployment_makes_of_a_file(tmp_path):
+    path = tmp_path / "replication.yaml"
+    path.write_text("""
+connections:
+  source: {type: duckdb, connection: source.duckdb}
+  destination: {type: postgres, connection: "${DESTINATION}", schema: raw}
+tables:
+  - {name: users, primary_key: id, sample: 1%, target: {schema: crm}}
+""")
+    config = load_config(path)
+    for deployment in (Deployment(LOCAL), Deployment(PRODUCTION)):
+        assert deployment.configured(config) == config
+    branch = Deployment(BRANCH, "pr_17").configured(config)
+    assert branch.connections.destination.schema_name == "raw__pr_17"
+    assert branch.tables[0].target.schema_name == "crm__pr_17"
+    assert "md5" in branch.tables[0].where
+    assert config.tables[0].where is None

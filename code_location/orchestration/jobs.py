@@ -44,7 +44,7 @@ def build_jobs(
     """`replicate_all`, one more for each kind of partitions, `verify` and `clean_up`.
 
     Tables of different partitions can't share a job, as a run has one partition for all of its assets. A selection of
-    a job's tables is launched from its page, where the launchpad materializes what is selected.
+    tables needs no job of its own: the page of each job launches what is selected there.
     """
     jobs: list[ReplicationJob] = [
         define_asset_job(

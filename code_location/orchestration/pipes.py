@@ -95,8 +95,9 @@ class _Crew:
             self.events.put(event)
 
         def fail(error: ReplicationError) -> None:
-            while left:
-                self.events.put(LoadFailure(left.popitem()[1], error))
+            for request in left.values():
+                self.events.put(LoadFailure(request, error))
+            left.clear()
 
         try:
             fail(self._run(self._launch(group), hear, crashes))

@@ -125,9 +125,8 @@ def build_change_sensor(
 def _read(context: SensorEvaluationContext) -> _Cursor:
     try:
         return _Cursor.model_validate_json(context.cursor or "")
-    except (
-        ValidationError
-    ):  # none yet, or one that an operator has reset: everything is loaded, and that by other keys
+    except ValidationError:
+        # none yet, or one that an operator has reset: everything is loaded, and by other run keys than before
         return _Cursor(epoch=int(context.last_tick_completion_time or 0))
 
 
@@ -143,7 +142,7 @@ def _settle(cursor: _Cursor, keys: Mapping[str, AssetKey], context: SensorEvalua
             case _Outcome.LOADED:
                 known.loaded, known.failures, known.not_before = known.asked, 0, 0
             case _Outcome.FAILED:
-                pause = min(_FIRST_PAUSE * 2**known.failures, _LONGEST_PAUSE)
+                pause = min(_FIRST_PAUSE * 2 ** min(known.failures, 10), _LONGEST_PAUSE)
                 known.failures, known.not_before = known.failures + 1, get_current_timestamp() + pause
                 context.log.warning(f"the load of {name} failed; asks for it again in {pause:.0f} s")
             case _Outcome.LOST:

@@ -50,7 +50,7 @@ class ReplicationTranslator:
             key=self.get_asset_key(data),
             deps=list(dict.fromkeys([source, *map(AssetKey.from_user_string, table.meta.deps)])),
             group_name=self.get_group_name(data),
-            owners=self.get_owners(data),
+            owners=list(self.get_owners(data)),
             tags=dict(self.get_tags(data)),
             kinds=self.get_kinds(data),
             description=self.get_description(data),

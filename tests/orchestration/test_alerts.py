@@ -4,10 +4,13 @@ from collections.abc import Iterator
 
 import dagster as dg
 import pytest
+from dagster._core.remote_representation.external_data import RepositorySnap
 from dagster._core.scheduler.instigation import TickStatus
+from dagster_shared.serdes import serialize_value
 
 from code_location import Deployment, DeploymentKind, ReplicationProject, build_replication_defs
 from code_location.orchestration.webhook import Undelivered, post
+from code_location.replication import ConfigError
 from tests.orchestration.daemon import Daemon
 from tests.orchestration.harness import DEFINITIONS, TABLES
 from tests.orchestration.hook import SECRET, Hook, serving
@@ -105,6 +108,31 @@ def test_a_variable_that_is_not_set_is_named(lab):
         daemon = Daemon(dagster)
         daemon.start("alerts")
         assert "the environment variable WEBHOOK is not set" in daemon.tick("alerts").error
+
+
+def test_a_url_in_the_file_itself_shows_nowhere_either(site):
+    site.yaml(TABLES + f'alerts: {{webhook: "https://hooks.example/{SECRET}"}}')
+    project = site.project
+    snapshot = serialize_value(RepositorySnap.from_def(site.defs.get_repository_def(), defer_snapshots=False))
+    assert '"alerts"' in snapshot
+    assert SECRET not in snapshot + repr(project.config) + repr(vars(project))
+    assert project.config.webhook() == f"https://hooks.example/{SECRET}"
+
+
+@pytest.mark.parametrize(
+    ("webhook", "said"),
+    [
+        (f"ftp://hooks.example/{SECRET}", "a webhook starts with https:// or http://, and a host"),
+        (f"hooks.example/{SECRET}", "a webhook starts with https:// or http://, and a host"),
+        (f"https://hooks.example/{SECRET}/${{X", "'${' must be followed by a variable's name and '}'"),
+    ],
+)
+def test_what_is_no_webhook_is_refused_when_the_file_is_loaded(site, webhook, said):
+    path = site.yaml(TABLES + f'alerts: {{webhook: "{webhook}"}}')
+    with pytest.raises(ConfigError) as caught:
+        _ = site.project.config
+    assert str(caught.value).startswith(f"{path}:13:10: {said}")
+    assert SECRET not in str(caught.value)
 
 
 def test_without_a_webhook_there_is_no_sensor(site):

@@ -6,19 +6,14 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
-import dagster as dg
 import psycopg
 import pytest
-from dagster._core.workspace.context import WorkspaceProcessContext
-from dagster._core.workspace.load_target import PythonFileTarget
 
 from deploy.local.postgres import PostgresServer
-from tests.orchestration.harness import Dagster, Run
+from tests.orchestration.launched import Launched, launched
 from tests.orchestration.test_ranges import eventually
 
 WITHIN_SECONDS = 2.0
-TERMINATE = """mutation Terminate($id: String!) { terminateRun(runId: $id) {
-    __typename ... on Error { message } } }"""
 
 # from one schema of a database into another: it is slow where a test wants it
 REPLICATION = """
@@ -87,34 +82,11 @@ def databases(postgres: PostgresServer, dsn: str, monkeypatch: pytest.MonkeyPatc
         connection.execute(f"DROP ROLE {loader}")
 
 
-class Launched(Dagster):
-    """Runs are processes, started by the code server."""
-
-    def ended(self, answer, fails):
-        return Run(self, answer["run"]["runId"])
-
-    def status(self, run: Run) -> str:
-        found = self.instance.get_run_by_id(run.id)
-        return found.status.value if found else ""
-
-
 @pytest.fixture
-def launched(tmp_path: Path, databases: str) -> Iterator[Launched]:
+def dagster(tmp_path: Path, databases: str) -> Iterator[Launched]:
     (tmp_path / "replication.yaml").write_text(REPLICATION)
-    definitions = tmp_path / "definitions.py"
-    definitions.write_text(DEFINITIONS.format(path=str(tmp_path / "replication.yaml")))
-    home = tmp_path / "home"
-    home.mkdir()
-    overrides = {
-        "run_coordinator": {"module": "dagster._core.run_coordinator", "class": "DefaultRunCoordinator"},
-        "telemetry": {"enabled": False},
-    }
-    target = PythonFileTarget(str(definitions), None, str(tmp_path), "cancelling")
-    with (
-        dg.DagsterInstance.local_temp(str(home), overrides=overrides) as instance,
-        WorkspaceProcessContext(instance, target) as process,
-    ):
-        yield Launched(instance, process)
+    with launched(tmp_path, DEFINITIONS) as dagster:
+        yield dagster
 
 
 def activity(dsn: str) -> list[tuple[str, ...]]:
@@ -139,19 +111,19 @@ def activity(dsn: str) -> list[tuple[str, ...]]:
         ),
     ],
 )
-def test_it_stops_at_once_and_rolls_back(launched, databases, tmp_path, phase, execution):
+def test_it_stops_at_once_and_rolls_back(dagster, databases, tmp_path, phase, execution):
     (tmp_path / "replication.yaml").write_text(REPLICATION.replace("in_process", execution))
     with psycopg.connect(databases, autocommit=True) as connection:
         connection.execute(PHASES[phase])
-    run = launched.run(["quick", "slow"])
+    run = dagster.run(["quick", "slow"])
     eventually(lambda: any(event == "PgSleep" for event, _ in activity(databases)) and run.materialized)
     # it is well into the phase
     time.sleep(0.5)
     began = time.monotonic()
-    launched.graphql(TERMINATE, {"id": run.id})
+    dagster.terminate(run)
     eventually(lambda: not activity(databases))
     stopped = time.monotonic() - began
-    eventually(lambda: launched.status(run) == "CANCELED")
+    eventually(lambda: dagster.status(run) == "CANCELED")
     ended = time.monotonic() - began
     print(f"{phase}, {execution}: stopped after {stopped:.2f} s, the run had ended after {ended:.2f} s")
     assert stopped < WITHIN_SECONDS

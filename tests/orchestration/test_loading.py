@@ -17,6 +17,7 @@ from code_location import (
     DeploymentKind,
     ReplicationProject,
     ReplicationResource,
+    ReplicationTranslator,
     build_replication_defs,
     replication_assets,
 )
@@ -46,11 +47,13 @@ tables:
 """
 
 LOAD = """
-import json
+import gc, json
 from code_location.definitions import defs
 repository = defs.get_repository_def()
 repository.load_all_definitions()
 print(json.dumps({
+    # what has been loaded is looked through for garbage no more, what comes is
+    "frozen": gc.isenabled() and gc.get_freeze_count() > 10_000,
     "assets": sorted(key.to_user_string() for key in repository.asset_graph.get_all_asset_keys()),
     "jobs": sorted(job.name for job in repository.get_all_jobs() if not job.name.startswith("__")),
     "schedules": [schedule.name for schedule in repository.schedule_defs],
@@ -89,6 +92,7 @@ connections:
     loaded = load_elsewhere(path)
     assert loaded.returncode == 0, loaded.stderr
     assert json.loads(loaded.stdout) == {
+        "frozen": True,
         "assets": ["activity", "products", "source/activity", "source/products", "source/users", "users"],
         "jobs": [
             "clean_up",
@@ -299,3 +303,17 @@ def test_tables_of_different_partitions_cannot_share_a_listing(site):
         yield from replication.replicate(context)
 
     assert {key.to_user_string() for key in tables.keys} == {"users", "products"}
+
+
+def test_each_table_is_translated_once(site):
+    """However many definitions are made of it: with ten thousand tables it takes most of the time."""
+    asked = []
+
+    class Counting(ReplicationTranslator):
+        def get_asset_spec(self, data):
+            asked.append(data.table.name)
+            return super().get_asset_spec(data)
+
+    defs = build_replication_defs(site.project, translator=Counting())
+    defs.get_repository_def()
+    assert sorted(asked) == sorted(table.name for table in site.project.tables())

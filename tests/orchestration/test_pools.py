@@ -1,10 +1,12 @@
-"""A pool of Dagster: how many steps of all runs use a connection at once."""
+"""Pools of Dagster: how many steps of all runs use a connection at once."""
 
 import dagster as dg
+import psycopg
 
 from tests.orchestration.harness import CONNECTIONS, TABLES
-from tests.orchestration.test_execution import AT_ONCE, SLOW, SLOW_TABLE
-from tests.replication.harness import Background
+from tests.orchestration.launched import launched
+from tests.orchestration.test_execution import AT_ONCE
+from tests.orchestration.test_ranges import eventually
 
 # as `build_replication_defs` does it: the pool is that of the file
 DEFINITIONS = """
@@ -26,18 +28,29 @@ tables:
 
 def test_two_runs_take_turns(lab):
     lab.duck("CREATE TABLE a AS SELECT 1 AS id", "CREATE TABLE b AS SELECT 1 AS id")
-    lab.pg(SLOW + "".join(map(SLOW_TABLE.format, "ab")))
+    lab.pg(
+        "CREATE SCHEMA target; CREATE TABLE target.a (id integer PRIMARY KEY); CREATE TABLE target.b (LIKE target.a INCLUDING ALL)"
+    )
     lab.yaml(TWO, POOLED)
-    lab.instance.event_log_storage.set_concurrency_slots("shop", 1)
-    try:
-        with lab.dagster(DEFINITIONS) as dagster:
-            runs = [Background(lambda table=table: dagster.run([table])) for table in "ab"]
-            assert sorted(run.join().materialized for run in runs) == [[("a", None)], [("b", None)]]
-    finally:
-        lab.instance.event_log_storage.delete_concurrency_limit("shop")
+    with launched(lab.folder, DEFINITIONS) as dagster, psycopg.connect(lab.dsn) as holder:
+        dagster.instance.event_log_storage.set_concurrency_slots("shop", 1)
+        # whoever gets there can't go on
+        holder.execute("LOCK TABLE target.a, target.b IN EXCLUSIVE MODE")
+        runs = [dagster.run([table]) for table in "ab"]
+        eventually(lambda: any("blocked by" in run.log for run in runs))
+        eventually(lambda: len(waiting(lab)) == 1)
+        assert len([run for run in runs if "blocked by" in run.log]) == 1
+        holder.rollback()
+        eventually(lambda: all(dagster.status(run) == "SUCCESS" for run in runs))
+    assert len(lab.loads()) == 2
     assert lab.pg(AT_ONCE) == [(1,)]
-    # two slots, and they don't wait for each other: so it was the pool that kept them apart
-    lab.pg("DROP TABLE target._replication_loads; DELETE FROM target.a; DELETE FROM target.b")
+
+
+def waiting(lab):
+    return lab.pg(
+        "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' "
+        "AND application_name LIKE 'replication%'"
+    )
 
 
 def test_the_pool_of_a_file(site):

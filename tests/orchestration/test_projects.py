@@ -180,7 +180,7 @@ def test_all_broken_files_are_told_at_once(tmp_path):
     broken = problems(tmp_path)
     assert [problem.split(":")[0] for problem in broken] == ["crm.yaml", "erp.yaml", "web.yaml"]
     assert "crm.yaml:5:36: 'mode' must be" in broken[0]
-    assert "erp.yaml:5:39: unknown option 'primary_ky'; did you mean 'primary_key'?" in broken[1]
+    assert "erp.yaml:5:37: unknown option 'primary_ky'; did you mean 'primary_key'?" in broken[1]
     assert "web.yaml:3:1: not valid YAML" in broken[2]
 
 

@@ -9,6 +9,7 @@ import pytest
 from deploy.local.postgres import PostgresServer
 from tests.replication.duck_lab import DuckLab
 from tests.replication.harness import Lab
+from tests.replication.pairs import PAIRS, Pair, pair_of
 
 
 @pytest.fixture(scope="session")
@@ -33,3 +34,10 @@ def either(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Lab]:
         yield DuckLab(tmp_path)
     else:
         yield request.getfixturevalue("lab")
+
+
+@pytest.fixture(params=PAIRS)
+def pair(request: pytest.FixtureRequest, lab: Lab) -> Iterator[Pair]:
+    """Each kind of source with each kind of destination."""
+    with pair_of(request.param, lab) as made:
+        yield made

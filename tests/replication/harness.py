@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,6 +28,8 @@ from code_location.replication.transfer import RetryPolicy, load
 
 Row = tuple[Any, ...]
 
+_SURROGATES = re.compile(r"\\ud[89ab]..\\ud[c-f]..")
+
 # one for all files, attached and detached: to start DuckDB takes longer than most of what is asked of it
 _duckdb = duckdb.connect()
 _duckdb.execute("SET TimeZone = 'UTC'")
@@ -45,6 +48,10 @@ def in_duckdb(path: Path, *statements: str) -> list[Row]:
         finally:
             _duckdb.execute("USE memory")
             _duckdb.execute("DETACH lab")
+
+
+def _as_one(pair: re.Match[str]) -> str:
+    return f"\\U{ord(json.loads(chr(34) + pair[0] + chr(34))):08x}"
 
 
 @dataclass
@@ -116,14 +123,15 @@ class Lab:
         top = {name: value for name, value in connections.items() if name not in where}
         document = {"connections": where, "tables": list(tables), **top}
         path = self.folder / "replication.yaml"
-        # JSON is YAML; dates are strings in it, and the models read those as well
-        path.write_text(json.dumps(document, default=date.isoformat))
+        # JSON is YAML but for its pairs of surrogates; dates are strings in it, and the models read those as well
+        text = json.dumps(document, default=date.isoformat)
+        path.write_text(_SURROGATES.sub(_as_one, text))
         return load_config(path)
 
     def load(self, table: dict[str, Any], key: str | None = None, **options: Any) -> LoadResult:
         """Loads a table, or the window `key` of it, as this thread. Options go to LoadRequest or to load()."""
         config = self.config(table) if "config" not in options else options.pop("config")
-        model = config.table(table["name"])
+        model = config.table(table["name"].replace("$$", "$"))
         mine = {k: options.pop(k) for k in ("full_refresh", "load_id", "allow_empty") if k in options}
         request = LoadRequest(model, window_of(model, key) if key else None, **mine)
         return load(config, request, retry=options.pop("retry", RetryPolicy(1)), **options)

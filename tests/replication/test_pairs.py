@@ -5,87 +5,12 @@ What the modes mean in detail is tested with one source; here both sides are of 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-import pytest
-
 from code_location.replication import Phase, Progress
 from code_location.replication.runner import LoadFailure, replicate
-from code_location.replication.transfer import LoadResult
-from tests.replication.harness import Lab, Row, in_duckdb
-
-SYSTEMS = ("duckdb", "postgres")
-
-
-@dataclass(frozen=True)
-class Pair:
-    """A source and a destination; in statements `{s}` stands for the schema of the side they are for."""
-
-    lab: Lab
-    source: str
-    destination: str
-
-    def write(self, *statements: str) -> None:
-        """Runs statements in the source."""
-        for statement in statements:
-            if self.source == "duckdb":
-                self.lab.duck(statement.replace("{s}", "main"))
-            else:
-                self.lab.pg(statement.replace("{s}", self._source_schema))
-
-    def read(self, query: str) -> list[Row]:
-        """Asks the destination."""
-        if self.destination == "duckdb":
-            return in_duckdb(self.lab.folder / "destination.duckdb", query.replace("{s}", "main"))
-        return self.lab.pg(query)
-
-    def ask(self, query: str) -> list[Row]:
-        """Asks the source."""
-        if self.source == "duckdb":
-            return self.lab.duck(query.replace("{s}", "main"))
-        return self.lab.pg(query.replace("{s}", self._source_schema))
-
-    def config(self, *tables: dict[str, Any], **top: Any) -> Any:
-        source = (
-            self.lab.duckdb_at("source.duckdb")
-            if self.source == "duckdb"
-            else self.lab.postgres_at(self._source_schema.strip('"'))
-        )
-        destination = self.lab.duckdb_at() if self.destination == "duckdb" else self.lab.postgres_at()
-        return self.lab.config(*tables, source=source, destination=destination, **top)
-
-    def load(self, table: dict[str, Any], key: str | None = None, **options: Any) -> LoadResult:
-        # the strictest comparison of both sides, before each commit
-        return self.lab.load(table, key, config=self.config({"verify": "checksum", **table}), **options)
-
-    def assert_same(self, query: str = "SELECT * FROM {s}.t ORDER BY id") -> None:
-        assert self.read(query) == self.ask(query)
-
-    @property
-    def _source_schema(self) -> str:
-        return f'"{self.lab.schema} source"'
-
-    def open(self) -> None:
-        if self.source == "postgres":
-            self.lab.pg(f"CREATE SCHEMA {self._source_schema}")
-
-    def close(self) -> None:
-        if self.source == "postgres":
-            self.lab.pg("SET client_min_messages = error")
-            self.lab.pg(f"DROP SCHEMA {self._source_schema} CASCADE")
-
-
-@pytest.fixture(params=[f"{a} to {b}" for a in SYSTEMS for b in SYSTEMS])
-def pair(request: pytest.FixtureRequest, lab: Lab) -> Iterator[Pair]:
-    source, destination = request.param.split(" to ")
-    made = Pair(lab, source, destination)
-    made.open()
-    yield made
-    made.close()
-
+from tests.replication.pairs import Pair
 
 COLUMNS = "id int, v varchar, n numeric(12, 3), made timestamp, seen timestamptz, day date, ok boolean, f double precision, u uuid, b {bytes}"
 

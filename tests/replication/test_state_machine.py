@@ -9,8 +9,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
-from hypothesis import Phase as HypothesisPhase
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -22,7 +20,8 @@ from hypothesis.stateful import (
 
 from code_location.replication import Phase, Progress
 from code_location.replication.errors import LoadCancelled, LoadError
-from tests.replication.harness import Lab
+from tests.replication.examples import examples
+from tests.replication.pairs import Pair
 
 WINDOWS = {"0-9": range(10), "10-19": range(10, 20)}
 CANCEL_AT = [Phase.LOCKED, Phase.PLANNED, Phase.STAGED, Phase.APPLIED, Phase.VERIFIED, Phase.RECORDED]
@@ -184,7 +183,7 @@ ids, values = st.integers(0, 5), st.sampled_from(["a", "b", "", None])
 class Machine(RuleBasedStateMachine):
     """A source that changes, and loads of it that succeed or are cut off. Subclasses say in which mode."""
 
-    lab: Lab
+    pair: Pair
     options: dict[str, Any]
     model_class: type[Model]
     numbers = itertools.count()
@@ -194,7 +193,9 @@ class Machine(RuleBasedStateMachine):
         self.name = f"t{next(self.numbers)}"
         self.model = self.model_class(self.options)
         self.clock = 100
-        self.lab.duck(f"CREATE TABLE {self.name} (id INTEGER, value VARCHAR, seen BIGINT, part INTEGER)")
+        self.pair.write(
+            f"CREATE TABLE {{s}}.{self.name} (id INTEGER, value VARCHAR, seen BIGINT, part INTEGER)"
+        )
 
     def table(self) -> dict[str, Any]:
         return {"name": self.name, **self.options}
@@ -204,9 +205,9 @@ class Machine(RuleBasedStateMachine):
         literals = (
             f"'{v}'" if isinstance(v, str) else "NULL" if v is None else str(v) for v in vars(row).values()
         )
-        self.lab.duck(
-            f"DELETE FROM {self.name} WHERE id = {row.id}",
-            f"INSERT INTO {self.name} VALUES ({', '.join(literals)})",
+        self.pair.write(
+            f"DELETE FROM {{s}}.{self.name} WHERE id = {row.id}",
+            f"INSERT INTO {{s}}.{self.name} VALUES ({', '.join(literals)})",
         )
         self.model.source[row.id] = row
 
@@ -239,7 +240,7 @@ class Machine(RuleBasedStateMachine):
     @rule(data=st.data())
     def delete(self, data: st.DataObject) -> None:
         id = data.draw(st.sampled_from(sorted(self.model.source)))
-        self.lab.duck(f"DELETE FROM {self.name} WHERE id = {id}")
+        self.pair.write(f"DELETE FROM {{s}}.{self.name} WHERE id = {id}")
         del self.model.source[id]
 
     # ---------------------------------------------------------------- loads
@@ -251,14 +252,14 @@ class Machine(RuleBasedStateMachine):
             self.model.load(key)
         except LoadError:
             with pytest.raises(LoadError, match="no rows at all"):
-                self.lab.load(self.table(), key)
+                self.pair.load(self.table(), key)
         else:
-            self.lab.load(self.table(), key)
+            self.pair.load(self.table(), key)
         self.agree()
 
     @rule()
     def full_refresh(self) -> None:
-        self.lab.load(self.table(), full_refresh=True)
+        self.pair.load(self.table(), full_refresh=True)
         self.model.load(full=True)
         self.agree()
 
@@ -273,7 +274,7 @@ class Machine(RuleBasedStateMachine):
         key = window if "partition" in self.options else None
         # a source without rows may be refused before it comes to that
         with pytest.raises((LoadCancelled, LoadError)):
-            self.lab.load(self.table(), key, report=report, cancelled=cancelled)
+            self.pair.load(self.table(), key, report=report, cancelled=cancelled)
         self.agree()
 
     def agree(self) -> None:
@@ -284,9 +285,9 @@ class Machine(RuleBasedStateMachine):
             own = ", _is_current"
         elif self.options["mode"] == "merge" and self.options.get("deletes") == "soft":
             own = ", _deleted_at IS NOT NULL"
-        rows = self.lab.pg(f"SELECT id, value, seen, part{own} FROM {{s}}.{self.name}")
+        rows = self.pair.read(f"SELECT id, value, seen, part{own} FROM {{s}}.{self.name}")
         assert Counter(rows) == self.model.expected()
-        assert self.lab.leftovers() == []
+        assert self.pair.leftovers() == []
 
 
 PARTS = {"by": "range", "column": "part", "size": 10}
@@ -313,19 +314,7 @@ MODES: dict[str, tuple[type[Model], dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_mode(either: Lab, mode: str) -> None:
+def test_mode(pair: Pair, mode: str) -> None:
     model, options = MODES[mode]
-    machine = type("ModeMachine", (Machine,), {"lab": either, "options": options, "model_class": model})
-    either.duck("SELECT 1")
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
-        machine,
-        settings=settings(
-            max_examples=3,
-            stateful_step_count=10,
-            derandomize=True,
-            database=None,
-            deadline=None,
-            phases=[HypothesisPhase.generate],
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
+    machine = type("ModeMachine", (Machine,), {"pair": pair, "options": options, "model_class": model})
+    run_state_machine_as_test(machine, settings=examples(2, stateful_step_count=8))  # type: ignore[no-untyped-call]

@@ -1,17 +1,22 @@
-"""The Postgres versions that are to be had here, beside the one that all other tests run with."""
+"""The Postgres versions that are to be had here, beside the one that all other tests run with: servers that are
+installed or that a wheel brings, and images of the official name that a Docker Engine has already."""
 
 from __future__ import annotations
 
 import importlib.util
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
-from deploy.local.postgres import PostgresCluster
-from deploy.local.postgres_binaries import FORCED_FOLDER
-from tests.replication.harness import Lab
+from deploy.local.postgres import PostgresCluster, PostgresServer
+from deploy.local.postgres_binaries import FORCED_FOLDER, OLDEST_MAJOR
+from deploy.local.process import free_port
+from tests.replication.harness import Lab, eventually
 
 pytestmark = pytest.mark.servers
 
@@ -25,16 +30,55 @@ def _folders() -> list[Path]:
     return [folder for folder in found if (folder / "initdb").exists()]
 
 
-@pytest.fixture(scope="module", params=_folders(), ids=lambda folder: "-".join(folder.parts[-3:-1]))
-def server(request: pytest.FixtureRequest) -> Iterator[PostgresCluster]:
+IMAGES = [f"postgres:{major}" for major in range(OLDEST_MAJOR, 19)]
+SERVERS: list[Path | str] = [*_folders(), *IMAGES]
+
+
+@pytest.fixture(
+    scope="module",
+    params=SERVERS,
+    ids=lambda server: server if isinstance(server, str) else "-".join(server.parts[-3:-1]),
+)
+def server(request: pytest.FixtureRequest) -> Iterator[PostgresServer]:
+    if isinstance(request.param, str):
+        yield from _container(request.param)
+        return
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv(FORCED_FOLDER, str(request.param))
         with PostgresCluster(durable=False) as cluster:
             yield cluster
 
 
+def _container(image: str) -> Iterator[PostgresServer]:
+    """A server out of an image; nothing is pulled."""
+    if not shutil.which("docker") or not _docker("images", "--quiet", image):
+        pytest.skip(f"no Docker Engine here that has {image}")
+    port = free_port()
+    published = ("--publish", f"127.0.0.1:{port}:5432", "--env", "POSTGRES_PASSWORD=secret")
+    container = _docker("run", "--detach", "--rm", "--pull", "never", *published, image)
+    try:
+        server = PostgresServer(f"postgresql://postgres:secret@127.0.0.1:{port}/postgres")
+        eventually(lambda: _answers(server))
+        yield server
+    finally:
+        _docker("rm", "--force", "--volumes", container)
+
+
+def _docker(*arguments: str) -> str:
+    """What a command prints; nothing where there is no engine."""
+    return subprocess.run(["docker", *arguments], capture_output=True, text=True).stdout.strip()
+
+
+def _answers(server: PostgresServer) -> bool:
+    try:
+        with server.connect():
+            return True
+    except psycopg.Error:
+        return False
+
+
 @pytest.fixture
-def lab(tmp_path: Path, server: PostgresCluster) -> Iterator[Lab]:
+def lab(tmp_path: Path, server: PostgresServer) -> Iterator[Lab]:
     lab = Lab(tmp_path, server.dsn(), "Lab")
     lab.pg('CREATE SCHEMA "Shop"')
     lab.pg(
