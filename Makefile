@@ -9,7 +9,7 @@ INSTALLED := .venv/.installed
 UV := uv==0.13.8
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test test-crash test-servers test-ui test-compose benchmark benchmark-peers lint format lock clean
+.PHONY: help setup demo up test test-crash test-servers test-ui test-compose test-duckdb coverage benchmark benchmark-peers lint format lock clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
@@ -54,6 +54,23 @@ benchmark-peers: $(INSTALLED) ## the same rows with dlt, Sling, DuckDB's extensi
 	@$(BIN)/uv pip sync --quiet --require-hashes --python .venv-peers/bin/python benchmarks/peers/requirements.lock
 	@$(BIN)/python -m benchmarks peers
 
+# the releases before the one in the lock that are supported
+DUCKDB ?= 1.4.4 1.5.5
+
+test-duckdb: $(INSTALLED) ## the engine's tests with older DuckDBs, each in an environment on top of .venv
+	@for version in $(DUCKDB); do \
+		$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python .venv-duckdb/$$version \
+		&& $(BIN)/uv pip install --quiet --no-deps --python .venv-duckdb/$$version/bin/python duckdb==$$version \
+		&& $(BIN)/python -c 'import site; print(site.getsitepackages()[0])' \
+			> "$$(.venv-duckdb/$$version/bin/python -c 'import site; print(site.getsitepackages()[0])')/on-top-of.pth" \
+		&& echo "DuckDB $$version" && .venv-duckdb/$$version/bin/python -m pytest tests/replication $(ARGS) || exit 1; \
+	done
+
+coverage: $(INSTALLED) ## which lines of the engine its tests reach; processes that they start count too
+	@$(BIN)/pytest -n 2 --dist loadfile tests/replication tests/replication_cli --cov=code_location/replication \
+		--cov-report=term-missing:skip-covered --cov-report=markdown:.coverage.md
+	@echo "Written to .coverage.md as well"
+
 lint: $(INSTALLED) ## ruff and mypy --strict
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
@@ -70,4 +87,4 @@ lock: $(INSTALLED) ## resolve pyproject.toml into the lock files anew
 		--all-extras --constraints requirements.lock --output-file requirements-dev.lock pyproject.toml
 
 clean: ## remove the environment and what the demo left
-	rm -rf .venv .venv-peers .demo .screenshots
+	rm -rf .venv .venv-duckdb .venv-peers .demo .screenshots .coverage .coverage.md

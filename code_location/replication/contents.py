@@ -36,7 +36,9 @@ def compare_contents(sides: Sides, table: Table, most: int) -> Contents:
     kept = table.deletes == "ignore" and table.mode in ("append", "merge", "history") and not scope.by_window
     ignore = frozenset({Kind.ONLY_IN_DESTINATION}) if kept else frozenset()
     first: list[Difference] = []
-    equal, complete, left_out, rows = True, True, (), (0, 0)
+    equal = complete = True
+    left_out: tuple[str, ...] = ()
+    rows = (0, 0)
     for read in scope.reads:
         if len(first) >= most:
             complete = False

@@ -41,7 +41,7 @@ def replicate(
     """Loads tables and windows, by default every table whole.
 
     At most `concurrency` tables are loaded at a time, and no more than either connection's limit. The windows of
-    one table follow each other in the order given. With `consistent: true` all loads read one snapshot of the
+    one table follow each other in the order given and are read in one pass (see `passes`). With `consistent: true` all loads read one snapshot of the
     source.
 
     Yields Progress while rows flow and exactly one LoadResult or LoadFailure for each request, as it is

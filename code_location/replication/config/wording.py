@@ -10,7 +10,7 @@ def nearest(word: str, options: Iterable[str]) -> str:
     """A question to append to a message when an option resembles the word; nothing otherwise."""
     options = list(options)
     near = [option for option in options if option.casefold() == word.casefold()]
-    near = near or difflib.get_close_matches(word, options, n=1)
+    near = near or difflib.get_close_matches(word, options, n=1, cutoff=0.61)
     return f"; did you mean '{near[0]}'?" if near else ""
 
 
