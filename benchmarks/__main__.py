@@ -14,6 +14,7 @@ from benchmarks.bench import Bench, median, open_bench, peak_megabytes, ratio
 from benchmarks.contest import contest
 from benchmarks.data import ROWS
 from benchmarks.loading import loading
+from benchmarks.many import ASSETS, many
 from benchmarks.memory import memory
 from benchmarks.merge import merges
 from benchmarks.routes import ROUTES
@@ -64,11 +65,16 @@ def definitions(bench: Bench, _rows: int, rounds: int) -> dict[str, Any]:
     return loading(bench, rounds)
 
 
+def many_tables(bench: Bench, _rows: int, rounds: int) -> dict[str, Any]:
+    return {name: [run.seconds for run in runs] for name, runs in many(bench, ASSETS, rounds).items()}
+
+
 SUITES: dict[str, Callable[[Bench, int, int], dict[str, Any]]] = {
     "routes": routes,
     "merge": merge,
     "memory": sizes,
     "loading": definitions,
+    "many": many_tables,
     "peers": peers,
 }
 

@@ -10,7 +10,7 @@ import duckdb
 from benchmarks.bench import DATABASE, ROOT, Bench, Contestant, Run, parsed, take_turns
 from deploy.local.postgres import PostgresCluster
 
-ROWS = 100
+ASSETS, ROWS = 1000, 100
 ENGINE, OURS, BARE = "engine alone", "ours through Dagster", "Dagster alone"
 
 YAML = """
