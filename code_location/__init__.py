@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from code_location.orchestration.assets import replication_assets
     from code_location.orchestration.build import build_replication_defs
     from code_location.orchestration.component import ReplicationComponent
-    from code_location.orchestration.io_manager import ReplicationIOManager
+    from code_location.orchestration.io_manager.io_manager import ReplicationIOManager
     from code_location.orchestration.project import ReplicationProject
     from code_location.orchestration.resource import ReplicationResource
     from code_location.orchestration.table_data import ReplicationTableData
@@ -24,7 +24,7 @@ _HOMES = {
     "Deployment": "deployment",
     "DeploymentKind": "deployment",
     "ReplicationComponent": "orchestration.component",
-    "ReplicationIOManager": "orchestration.io_manager",
+    "ReplicationIOManager": "orchestration.io_manager.io_manager",
     "ReplicationProject": "orchestration.project",
     "ReplicationResource": "orchestration.resource",
     "ReplicationTableData": "orchestration.table_data",

@@ -13,7 +13,7 @@ from code_location.orchestration.jobs import build_jobs
 from code_location.orchestration.project import ReplicationProject
 from code_location.orchestration.resource import ReplicationResource
 from code_location.orchestration.schedules import build_schedules
-from code_location.orchestration.sensors import build_sensors
+from code_location.orchestration.sensors.build import build_sensors
 from code_location.orchestration.translator import ReplicationTranslator
 
 __all__ = ["RESOURCE_KEY", "build_replication_defs"]

@@ -9,7 +9,7 @@ from dagster._core.scheduler.instigation import TickStatus
 from dagster_shared.serdes import serialize_value
 
 from code_location import Deployment, DeploymentKind, ReplicationProject, build_replication_defs
-from code_location.orchestration.webhook import Undelivered, post
+from code_location.orchestration.sensors.webhook import Undelivered, post
 from code_location.replication import ConfigError
 from tests.orchestration.daemon import Daemon
 from tests.orchestration.harness import DEFINITIONS, TABLES

@@ -14,7 +14,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from code_location.orchestration.frames import Frames
+from code_location.orchestration.io_manager.frames import Frames
 from code_location.replication.errors import PlanError
 
 ROWS = pa.table(
@@ -162,7 +162,7 @@ def test_arrow_does_without_the_libraries():
         "sys.meta_path.insert(0, Missing)\n"
         "import pyarrow as pa\n"
         "from code_location import ReplicationIOManager\n"
-        "from code_location.orchestration.frames import Frames\n"
+        "from code_location.orchestration.io_manager.frames import Frames\n"
         "table = Frames('arrow', 'pyarrow').made(pa.table({'a': [1]}).to_reader(), pa.Table, None)\n"
         "print(Frames('arrow', 'pyarrow').rows(table).schema.names)"
     )

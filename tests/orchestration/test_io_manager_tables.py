@@ -7,8 +7,8 @@ import dagster as dg
 import pytest
 
 from code_location import Deployment, ReplicationProject
+from code_location.orchestration.io_manager.tables import StoredTable, windows_to_load, windows_to_store
 from code_location.orchestration.partitions import partitions_def_of
-from code_location.orchestration.tables import StoredTable, windows_to_load, windows_to_store
 from code_location.replication import window_of
 from code_location.replication.errors import PlanError
 from code_location.replication.windows import joined

@@ -11,7 +11,7 @@ from dagster._core.remote_representation.external_data import RepositorySnap
 
 from code_location import Deployment, ReplicationProject, build_replication_defs
 from code_location.orchestration.partitions import backfill_policy_of, dynamic_name, partitions_def_of
-from code_location.orchestration.range_keys import build_range_sensor
+from code_location.orchestration.sensors.range_keys import build_range_sensor
 from code_location.replication import Table, Window, windows_between
 from code_location.replication.windows import joined
 from tests.orchestration.harness import CONNECTIONS

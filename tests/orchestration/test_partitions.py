@@ -16,7 +16,7 @@ from tests.orchestration.harness import ASSETS_ALONE, CONNECTIONS, Dagster, Lab,
 WITH_SENSOR = ASSETS_ALONE.replace(
     "    resources=",
     "    sensors=[build_range_sensor(project)],\n    resources=",
-).replace("import dagster as dg\n", "import dagster as dg\nfrom code_location.orchestration.range_keys import build_range_sensor\n")  # fmt: skip
+).replace("import dagster as dg\n", "import dagster as dg\nfrom code_location.orchestration.sensors.range_keys import build_range_sensor\n")  # fmt: skip
 
 
 def tables(**partitions: str) -> str:

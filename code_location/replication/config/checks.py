@@ -122,7 +122,9 @@ def connection_problems(connections: Any) -> Iterator[Found]:
         yield ("connections", "destination", "connection"), "source and destination are the same file"
     pools = source.get("pool"), destination.get("pool")
     if all(isinstance(pool, str) for pool in pools) and len({*pools}) > 1:
-        message = f"a step has one pool, and the source's is '{pools[0]}': give both the same, or one of them none"
+        message = (
+            f"a step has one pool, and the source's is '{pools[0]}': give both the same, or one of them none"
+        )
         yield ("connections", "destination", "pool"), message
 
 

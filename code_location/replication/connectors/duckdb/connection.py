@@ -108,7 +108,11 @@ def _count_sorted(path: Path, connection: duckdb.DuckDBPyConnection, more: int) 
 def _limit_reading(path: Path, connection: duckdb.DuckDBPyConnection) -> None:
     with _guard:
         sorted_results = _sorted[path.resolve()]
-        limit(connection, READING_MEGABYTES + SORTING_MEGABYTES * sorted_results, 1 if sorted_results else THREADS)
+        limit(
+            connection,
+            READING_MEGABYTES + SORTING_MEGABYTES * sorted_results,
+            1 if sorted_results else THREADS,
+        )
 
 
 @contextmanager

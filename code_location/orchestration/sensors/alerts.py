@@ -28,8 +28,8 @@ from dagster._core.storage.tags import (
 from code_location.orchestration.automation import is_of_this_location, sensor_status
 from code_location.orchestration.jobs import CLEAN_UP
 from code_location.orchestration.project import ReplicationProject
+from code_location.orchestration.sensors.webhook import Undelivered, escaped, post
 from code_location.orchestration.translator import ReplicationTranslator, specs_by_table
-from code_location.orchestration.webhook import Undelivered, escaped, post
 from code_location.replication import ConfigError
 
 _INTERVAL_SECONDS = 30

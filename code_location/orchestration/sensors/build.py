@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dagster import SensorDefinition
 
-from code_location.orchestration.alerts import build_alert_sensor
 from code_location.orchestration.automation import build_automation_sensor
-from code_location.orchestration.drift import build_drift_sensor
 from code_location.orchestration.project import ReplicationProject
-from code_location.orchestration.range_keys import build_range_sensor
-from code_location.orchestration.source_changes import build_change_sensor
+from code_location.orchestration.sensors.alerts import build_alert_sensor
+from code_location.orchestration.sensors.drift import build_drift_sensor
+from code_location.orchestration.sensors.range_keys import build_range_sensor
+from code_location.orchestration.sensors.source_changes import build_change_sensor
 from code_location.orchestration.translator import ReplicationTranslator
 
 

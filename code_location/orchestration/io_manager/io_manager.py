@@ -12,15 +12,15 @@ from typing import Any, NoReturn
 
 from dagster import Failure, InputContext, IOManager, OutputContext, TableColumn, TableSchema
 
-from code_location.orchestration.frames import DtypeBackend, Frames, Library
-from code_location.orchestration.project import ReplicationProject
-from code_location.orchestration.tables import (
+from code_location.orchestration.io_manager.frames import DtypeBackend, Frames, Library
+from code_location.orchestration.io_manager.tables import (
     StoredTable,
     table_to_load,
     table_to_store,
     windows_to_load,
     windows_to_store,
 )
+from code_location.orchestration.project import ReplicationProject
 from code_location.replication.errors import PlanError, ReplicationError
 from code_location.replication.fetch import fetch
 from code_location.replication.store import Stored, store

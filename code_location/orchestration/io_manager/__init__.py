@@ -1,0 +1,1 @@
+"""Replicated tables as frames for assets in Python, and their frames as tables beside them."""
