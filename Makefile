@@ -37,7 +37,7 @@ test: $(INSTALLED) ## the tests, with a Postgres of their own (two at a time)
 test-crash: $(INSTALLED) ## kill processes and servers at every point of the commit protocol (minutes)
 	@$(BIN)/pytest -m crash -n 2 --dist loadfile
 
-test-servers: $(INSTALLED) ## Postgres with TLS, as a hot standby, in other versions
+test-servers: $(INSTALLED) ## Postgres with TLS, as a hot standby, in other versions; Dagster with its daemon, cancelled in every phase
 	@$(BIN)/pytest -m servers
 
 test-ui: $(INSTALLED) ## use the UI as an operator does, in a real browser; keeps pictures (needs Chromium)

@@ -7,6 +7,8 @@ by its Arrow type. What is particular to a system stands in its folder: connecto
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -240,3 +242,15 @@ def _kind_by_arrow(arrow: pa.DataType) -> Kind:
     if pa.types.is_list(arrow) or pa.types.is_large_list(arrow) or pa.types.is_fixed_size_list(arrow):
         return Kind.LIST
     return Kind.OTHER
+
+
+def cast_option(column: str, type_name: str) -> str:
+    """What to write under a table so that the source casts a column: YAML that can be copied, whatever the name."""
+    plain = re.fullmatch(r"\w+( \w+)*", type_name)
+    return f"columns: {{cast: {{{_in_quotes(column)}: {type_name if plain else _in_quotes(type_name)}}}}}"
+
+
+def _in_quotes(text: str) -> str:
+    """As JSON, and what a terminal can't show or YAML doesn't take escaped too."""
+    quoted = json.dumps(text, ensure_ascii=False)
+    return "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in quoted)

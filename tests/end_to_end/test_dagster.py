@@ -23,6 +23,14 @@ DAYS = [f"2024-03-0{day}" for day in range(1, 6)]
 VISITS = """\
   - {name: visits, partition: {by: day, column: happened_at, start: 2024-03-01, end: 2024-03-06}}
 """
+CHECKS = {
+    "column_schema_change",
+    "load_verified",
+    "primary_key_unique",
+    "row_count_matches_source",
+    "schema_unchanged",
+    "volume_as_usual",
+}
 SELECTOR = {"repositoryLocationName": "replication", "repositoryName": "__repository__"}
 
 EVENTS = """query Events($id: ID!) { logsForRun(runId: $id, limit: 1000) { ... on EventConnection { events {
@@ -31,7 +39,7 @@ EVENTS = """query Events($id: ID!) { logsForRun(runId: $id, limit: 1000) { ... o
     ... on MaterializationEvent { assetKey { path } partition metadataEntries { label
         ... on IntMetadataEntry { intValue } ... on TextMetadataEntry { text }
         ... on TableSchemaMetadataEntry { schema { columns { name type } } } } }
-    ... on AssetCheckEvaluationEvent { evaluation { assetKey { path } success description } } } } } }"""
+    ... on AssetCheckEvaluationEvent { evaluation { assetKey { path } checkName success description } } } } } }"""
 AUTOMATION = """query Automation($selector: RepositorySelector!) { repositoryOrError(repositorySelector: $selector) {
     ... on Repository {
         schedules { name cronSchedule executionTimezone scheduleState { status } }
@@ -162,7 +170,11 @@ def test_materialize_over_graphql(service):
         {"name": "price", "type": "numeric(10,2)"},
     ]
     checks = [event["evaluation"] for event in service.events(run_id, "AssetCheckEvaluationEvent")]
-    assert [check["success"] for check in checks] == [True, True]
+    assert all(check["success"] for check in checks)
+    # all that there are but the comparison of contents, of what has just been loaded
+    assert {(*check["assetKey"]["path"], check["checkName"]) for check in checks} == {
+        (table, check) for table in ("users", "products") for check in CHECKS
+    }
 
 
 def test_a_subset_with_run_config(service):
@@ -278,8 +290,10 @@ def test_a_backfill_is_one_run(service):
     assert service.materialized(run_id) == [("activity", day) for day in DAYS[1:4]]
     assert service.loads("activity", run_id) == DAYS[1:4]
     assert service.days("activity") == dict.fromkeys(DAYS[1:4], 24)
-    [check] = service.events(run_id, "AssetCheckEvaluationEvent")
-    assert check["evaluation"]["success"]
+    checks = [event["evaluation"] for event in service.events(run_id, "AssetCheckEvaluationEvent")]
+    assert sorted((check["checkName"], check["success"]) for check in checks) == [
+        (name, True) for name in sorted(CHECKS)
+    ]
 
 
 def test_a_broken_file_shows_where_and_a_mended_one_loads(service):

@@ -56,16 +56,12 @@ PHASES = {
     # a count has no use for the values
     "reading": VIEW.format(name="name || CASE WHEN slept() THEN '' END"),
     "applying": "CREATE TRIGGER slow BEFORE INSERT ON target.slow FOR EACH ROW EXECUTE FUNCTION sleep()",
-    # what was inserted is read back
-    "verifying": "ALTER TABLE target.slow ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY; "
-    "CREATE POLICY writes ON target.slow FOR INSERT WITH CHECK (true); "
-    "CREATE POLICY reads ON target.slow FOR SELECT USING (slept())",
 }
 
 
 @pytest.fixture
 def databases(postgres: PostgresServer, dsn: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Row level security is for those who aren't superusers."""
+    """One database, and a role of its own that writes, by which a test tells it from the one that reads."""
     loader = f"loader_{uuid4().hex[:8]}"
     with postgres.connect() as connection:
         connection.execute(f"CREATE ROLE {loader} LOGIN PASSWORD 'loading'")
@@ -102,12 +98,11 @@ def activity(dsn: str) -> list[tuple[str, ...]]:
     ("phase", "execution"),
     [
         ("reading", "in_process"),
-        ("applying", "subprocess"),
         *(
             pytest.param(phase, execution, marks=pytest.mark.servers)
             for phase in PHASES
             for execution in ("in_process", "subprocess")
-            if (phase, execution) not in (("reading", "in_process"), ("applying", "subprocess"))
+            if (phase, execution) != ("reading", "in_process")
         ),
     ],
 )
@@ -130,7 +125,6 @@ def test_it_stops_at_once_and_rolls_back(dagster, databases, tmp_path, phase, ex
     assert run.materialized == [("quick", None)]
     with psycopg.connect(databases) as connection:
         assert connection.execute("SELECT count(*) FROM target.quick").fetchone() == (3,)
-        connection.execute("ALTER TABLE target.slow DISABLE ROW LEVEL SECURITY")
         assert connection.execute("SELECT count(*) FROM target.slow").fetchone() == (0,)
         loads = connection.execute("SELECT table_name FROM target._replication_loads").fetchall()
         assert loads == [("quick",)]

@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -128,6 +129,7 @@ def test_one_tables_process_dies_and_the_others_dont(external):
             eventually(lambda: waits_for_a_row(external, "users") and len(workers()) == 1)
             [(worker, command)] = workers().items()
             assert external.dsn not in command
+            time.sleep(1)  # for what it tells to arrive and be shown
             os.kill(worker, signal.SIGKILL)
             run = running.join()
         assert run.materialized == [("products", None)]

@@ -2,6 +2,7 @@
 
 import dagster as dg
 import psycopg
+import pytest
 
 from tests.orchestration.harness import CONNECTIONS, TABLES
 from tests.orchestration.launched import launched
@@ -26,6 +27,7 @@ tables:
 """
 
 
+@pytest.mark.servers
 def test_two_runs_take_turns(lab):
     lab.duck("CREATE TABLE a AS SELECT 1 AS id", "CREATE TABLE b AS SELECT 1 AS id")
     lab.pg(

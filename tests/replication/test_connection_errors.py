@@ -218,7 +218,8 @@ def test_a_variable_that_is_not_set(table: Lab, monkeypatch: pytest.MonkeyPatch)
 
 def test_a_source_that_is_not_there(table: Lab) -> None:
     with pytest.raises(
-        ConnectionFailed, match=r"there is no DuckDB file .*none\.duckdb .check connections\.source"
+        ConnectionFailed,
+        match=r"there is no DuckDB file .*none\.duckdb .check the connection .connections\.source",
     ):
         table.load(T, config=table.config(T, source="none.duckdb"))
     assert not (table.folder / "none.duckdb").exists()

@@ -25,6 +25,7 @@ from code_location.replication.errors import (
 from code_location.replication.ledger import Ledger
 from tests.replication.duck_lab import DuckLab
 from tests.replication.harness import Background, Held, in_duckdb
+from tests.replication.types.duckdb_cases import IS_OLD, not_before_2
 
 T: dict[str, Any] = {"name": "t", "primary_key": "id"}
 MERGE: dict[str, Any] = {**T, "mode": "merge"}
@@ -82,11 +83,17 @@ def test_a_swap_that_would_lose_a_comment_is_none(lab: DuckLab) -> None:
     [
         ("CREATE INDEX by_v ON t (v)", "index by_v", "SELECT index_name, sql FROM duckdb_indexes()"),
         ("ALTER TABLE t ADD PRIMARY KEY (id)", "constraint PRIMARY KEY(id)", None),
-        ("CREATE UNIQUE INDEX one ON t (w)", "index one", "SELECT index_name, sql FROM duckdb_indexes()"),
-        (
+        pytest.param(
+            "CREATE UNIQUE INDEX one ON t (w)",
+            "index one",
+            "SELECT index_name, sql FROM duckdb_indexes()",
+            marks=not_before_2("rows can't be deleted and come again in one transaction under such an index"),
+        ),
+        pytest.param(
             "CREATE TRIGGER tr AFTER INSERT ON t INSERT INTO log VALUES (1)",
             "trigger tr",
             "SELECT trigger_name FROM duckdb_triggers()",
+            marks=not_before_2("there are no triggers"),
         ),
     ],
 )
@@ -201,6 +208,8 @@ def test_a_key_that_is_twice_in_the_destination_is_found_when_it_is_touched(lab:
 def test_what_is_equal_but_not_the_same_is_updated(
     tmp_path: Path, kind: str, before: str, after: str
 ) -> None:
+    if IS_OLD and "-0.0" in before + after:
+        pytest.skip("before DuckDB 2.0 a file may hold 0.0 where -0.0 was written")
     lab = DuckLab(tmp_path)
     lab.duck(f"CREATE TABLE t (id INTEGER, v {kind})", f"INSERT INTO t SELECT i, {before} FROM range(3) t(i)")
     lab.load(MERGE)

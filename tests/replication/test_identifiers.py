@@ -4,11 +4,13 @@ import re
 from typing import Any
 
 import pytest
+import yaml
 
 from code_location.replication.connectors.postgres.connection import quote
 from code_location.replication.connectors.postgres.names import shortened
 from code_location.replication.errors import PlanError
-from tests.replication.harness import Lab
+from code_location.replication.types import cast_option
+from tests.replication.harness import Lab, in_duckdb
 
 ODD = [
     "with \"quotes\" and 'apostrophe'",
@@ -99,3 +101,21 @@ def test_names_that_postgres_would_cut_get_a_hash(lab: Lab) -> None:
 def test_a_name_with_a_zero_byte_is_none() -> None:
     with pytest.raises(PlanError, match="can't be a name in Postgres"):
         quote("a\0b")
+
+
+def test_names_that_are_one_to_duckdb(lab: Lab) -> None:
+    lab.pg("CREATE SCHEMA {s}")
+    lab.pg('CREATE TABLE {s}.t AS SELECT 1 AS "Id", 2 AS "ID"')
+    sides = {"source": lab.postgres_at(), "destination": lab.duckdb_at()}
+    with pytest.raises(PlanError, match="columns 'Id' and 'ID' would have one name in DuckDB") as caught:
+        lab.load({"name": "t"}, config=lab.config({"name": "t"}, **sides))
+    assert "rename" in caught.value.hint
+    table = {"name": "t", "columns": {"rename": {"ID": "other"}}}
+    lab.load(table, config=lab.config(table, **sides))
+    assert in_duckdb(lab.folder / "destination.duckdb", "FROM t") == [(1, 2)]
+
+
+@pytest.mark.parametrize("name", [*ODD, 'a "b" \\ c', "\x85\u2028", "tab\tand\nline"])
+def test_what_an_error_says_to_write_is_yaml(name: str) -> None:
+    for type_name in ("VARCHAR", "numeric(38, 10)", "DATE[]", "TIME WITH TIME ZONE"):
+        assert yaml.safe_load(cast_option(name, type_name)) == {"columns": {"cast": {name: type_name}}}

@@ -5,9 +5,8 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from tests.replication.properties.tables import Column, Columns
-from tests.replication.types.duckdb_cases import CASES, FALLEN_BACK, REFUSED
+from tests.replication.types.duckdb_cases import CASES, FALLEN_BACK, REFUSED, is_here
 from tests.replication.types.duckdb_values import SCALARS, decimals, integers, quoted, values_of
-from tests.replication.types.test_through_the_engine import _here
 
 # what a document holds without loss, so that nested values can be compared as one
 _LEAVES = {
@@ -88,10 +87,11 @@ _golden = [
     Column(name, st.sampled_from([literal for literal, _ in pairs]))
     for cases in (CASES, FALLEN_BACK)
     for name, pairs in cases.items()
-    if _here(name)
+    # JSON that nests arrives as a text, which only the golden case tells
+    if is_here(name) and "j JSON" not in name
 ]
-_refused = [Column(name, st.just(literal)) for name, literal, _ in REFUSED if _here(name)]
-if _here("GEOMETRY"):
+_refused = [Column(name, st.just(literal)) for name, literal, _ in REFUSED if is_here(name)]
+if is_here("GEOMETRY"):
     _refused.append(Column("GEOMETRY", st.just("'POINT (1 2)'")))
 
 COLUMNS: Columns = st.one_of(
@@ -110,7 +110,7 @@ KEYS = {
     "HUGEINT": "'-170141183460469231731687303715884105728'::HUGEINT + {n}",
     "VARCHAR": "' Key ''{n}\" žß😀 '",
     "UUID": "'ffffffff-0000-0000-0000-00000000000{n}'",
-    "DECIMAL(38,10)": "'-1234567890123456789012345678.000000000{n}'",
+    "DECIMAL(38,10)": "'1234567890123456789012345678.000000000{n}'",
     "DATE": "DATE '0001-01-01' + {n}",
     "TIMESTAMP": "TIMESTAMP '1969-12-31 23:59:59.999999' + INTERVAL ({n}) MICROSECOND",
     "TIMESTAMP WITH TIME ZONE": "TIMESTAMPTZ '2024-03-31 00:59:59+00' + INTERVAL ({n}) HOUR",

@@ -109,7 +109,7 @@ KEYS = {
     "text": "' Key ''{n}\" žß😀 '",
     "character varying(20)": "'{n}'",
     "uuid": "'ffffffff-0000-0000-0000-00000000000{n}'",
-    "numeric(38,10)": "'-1234567890123456789012345678.000000000{n}'",
+    "numeric(38,10)": "'1234567890123456789012345678.000000000{n}'",
     "date": "date '0001-01-01' + {n}",
     "timestamp without time zone": "timestamp '1969-12-31 23:59:59.999999' + {n} * interval '1 microsecond'",
     "timestamp with time zone": "timestamptz '2024-03-31 00:59:59+00' + {n} * interval '1 hour'",

@@ -71,16 +71,16 @@ class Replication:
     def obey(self, error: PlanError) -> None:
         """Takes over the cast that the error says to write. An error without one, or again and again, is a failure."""
         assert self.target not in self.pair.tables(), "something was written"
+        if "would have one name in DuckDB" in error.message:
+            column = next(n for n in self.table.columns if f" and '{n}' would have" in error.message)
+            assert column not in self.renames
+            self.renames[column] = f"renamed {len(self.renames)}"
+            return
         assert f"table '{self.table.name}'" in error.message
         if "NUL character" in error.message:
             assert self.nul is None
             assert "`nul: replace`" in error.hint
             self.nul = "replace"
-            return
-        if "would both become" in error.message:
-            column = next(n for n in self.table.columns if f" and '{n}' of table" in error.message)
-            assert column not in self.renames
-            self.renames[column] = f"renamed {len(self.renames)}"
             return
         found = re.search(r"`columns: (\{.*\})`", error.hint, re.DOTALL)
         assert found, error.hint

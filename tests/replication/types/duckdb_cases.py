@@ -1,5 +1,32 @@
 """Extreme values of every DuckDB type: type -> (SQL literal, its text in Postgres)."""
 
+import tempfile
+from functools import cache
+from pathlib import Path
+
+import duckdb
+import pytest
+
+# what older releases of DuckDB do themselves, and we can't help
+IS_OLD = int(duckdb.__version__.partition(".")[0]) < 2
+
+
+def not_before_2(reason: str) -> pytest.MarkDecorator:
+    """Marks what can't be tested with a DuckDB before 2.0."""
+    return pytest.mark.skipif(IS_OLD, reason=f"before DuckDB 2.0 {reason}")
+
+
+@cache
+def is_here(type_name: str) -> bool:
+    """Whether a file of this DuckDB can have a column of the type."""
+    with tempfile.TemporaryDirectory() as folder, duckdb.connect(Path(folder) / "a.duckdb") as connection:
+        try:
+            connection.execute(f"CREATE TABLE t (v {type_name})")
+        except duckdb.Error:
+            return False
+        return True
+
+
 CASES: dict[str, list[tuple[str, str]]] = {
     "BOOLEAN": [("true", "true"), ("false", "false")],
     "TINYINT": [("-128", "-128"), ("127", "127")],

@@ -10,7 +10,7 @@ from code_location.replication.connectors.duckdb.type_names import parse
 from code_location.replication.connectors.duckdb.types import fit, land, read_column
 from code_location.replication.errors import UnsupportedType
 from code_location.replication.types import Fit, Kind
-from tests.replication.types.duckdb_cases import CASES, FALLEN_BACK, REFUSED
+from tests.replication.types.duckdb_cases import CASES, FALLEN_BACK, IS_OLD, REFUSED
 from tests.replication.types.passage import Duck, Postgres, Refused, carry
 
 
@@ -78,6 +78,10 @@ def test_values_that_postgres_cannot_hold_are_refused(
 @pytest.mark.parametrize("type_name", [*CASES, "GEOMETRY"])
 def test_every_type_arrives_equal_in_another_duckdb(type_name: str, duck: Duck, other_duck: Duck) -> None:
     _skip_unless_here(duck, type_name)
+    if IS_OLD and type_name == "INTERVAL":
+        pytest.skip(
+            "before DuckDB 2.0 the longest intervals can't be read from the text that they are written as"
+        )
     literals = [literal for literal, _ in CASES.get(type_name, [("'POINT (1 2)'", "")])]
     literals += [literal for literal, _ in FALLEN_BACK.get(type_name, [])]
     table = duck.table({"x": type_name}, _literals(type_name, literals))

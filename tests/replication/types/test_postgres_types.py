@@ -14,6 +14,7 @@ from code_location.replication.connectors.postgres.type_names import TypeName, p
 from code_location.replication.connectors.postgres.types import fit, land, read_column
 from code_location.replication.errors import UnsupportedType
 from code_location.replication.types import Fit
+from tests.replication.types.duckdb_cases import IS_OLD
 from tests.replication.types.passage import Duck, Postgres, Refused, carry
 from tests.replication.types.postgres_cases import CASES, IN_DUCKDB, NOT_IN_DUCKDB
 
@@ -68,6 +69,16 @@ def test_every_rule_has_a_golden_case() -> None:
     assert KNOWN_TYPES - cased - users_own - objects - left == set()
 
 
+def _skip_in_old_duckdb(type_name: str) -> None:
+    why = {
+        "interval": "the longest intervals can't be read from the text that they are written as",
+        "bytea[]": "bytes in a list are printed otherwise",
+        "timestamp with time zone": "times long before Christ are printed otherwise",
+    }
+    if IS_OLD and type_name in why:
+        pytest.skip(f"before DuckDB 2.0 {why[type_name]}")
+
+
 # ------------------------------------------------------------------------------------------------------ golden cases
 
 
@@ -84,6 +95,7 @@ def test_every_type_arrives_equal_in_another_postgres(type_name: str, pg: Postgr
 @pytest.mark.parametrize("type_name", CASES)
 def test_extreme_values_arrive_in_duckdb(type_name: str, pg: Postgres, duck: Duck) -> None:
     _skip_without_support(pg, type_name)
+    _skip_in_old_duckdb(type_name)
     table = pg.table({"x": type_name}, _literals(type_name, CASES[type_name]))
     arrived = carry(pg, table, duck)
     expected = IN_DUCKDB.get(type_name)
@@ -110,6 +122,7 @@ def test_extreme_values_arrive_in_duckdb(type_name: str, pg: Postgres, duck: Duc
 def test_values_beyond_the_natural_form_arrive_in_duckdb(
     type_name: str, literals: list[str], expected: list[str], pg: Postgres, duck: Duck
 ) -> None:
+    _skip_in_old_duckdb(type_name)
     table = pg.table({"x": type_name}, _literals(type_name, literals))
     assert duck.texts(carry(pg, table, duck)) == [*expected, None]
     assert pg.texts(carry(pg, table, pg)) == pg.texts(table)

@@ -5,24 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import duckdb
 import pytest
 
 from code_location.replication.errors import PlanError, ReplicationError, UnsupportedType
 from tests.replication.harness import Lab
-from tests.replication.types.duckdb_cases import CASES, FALLEN_BACK, REFUSED
+from tests.replication.types.duckdb_cases import CASES, FALLEN_BACK, REFUSED, is_here
 
-
-def _here(type_name: str) -> bool:
-    """Whether this DuckDB has the type."""
-    try:
-        duckdb.sql(f"SELECT CAST(NULL AS {type_name})")
-    except duckdb.Error:
-        return False
-    return True
-
-
-ARRIVING = {type_name: values for type_name, values in CASES.items() if _here(type_name)}
+ARRIVING = {type_name: values for type_name, values in CASES.items() if is_here(type_name)}
 # a column that falls back stands beside the one of its type that doesn't
 ARRIVING |= {f"{type_name} ": values for type_name, values in FALLEN_BACK.items()}
 
@@ -92,7 +81,7 @@ def refused(tmp_path_factory: pytest.TempPathFactory, database: str) -> Iterator
         *(
             statement.format(n, literal, type_name)
             for n, (type_name, literal, _) in enumerate(REFUSED)
-            if _here(type_name)
+            if is_here(type_name)
         )
     )
     yield lab
@@ -100,7 +89,7 @@ def refused(tmp_path_factory: pytest.TempPathFactory, database: str) -> Iterator
     lab.close()
 
 
-@pytest.mark.parametrize("number", [n for n, (type_name, _, _) in enumerate(REFUSED) if _here(type_name)])
+@pytest.mark.parametrize("number", [n for n, (type_name, _, _) in enumerate(REFUSED) if is_here(type_name)])
 def test_values_are_refused_before_any_writing(refused: Lab, number: int) -> None:
     type_name, _, reason = REFUSED[number]
     with pytest.raises(PlanError, match=reason) as caught:
@@ -119,7 +108,7 @@ def test_the_cast_that_an_error_says_to_write_works(lab: Lab) -> None:
     assert lab.rows("t") == [(1, "2020-01-01 00:00:00.000000001")]
 
 
-@pytest.mark.skipif(not _here("GEOMETRY"), reason="this DuckDB has no such type")
+@pytest.mark.skipif(not is_here("GEOMETRY"), reason="this DuckDB has no such type")
 def test_a_type_is_refused_by_name(lab: Lab) -> None:
     lab.duck("CREATE TABLE t AS SELECT 1 AS id, CAST('POINT (1 2)' AS GEOMETRY) AS thing")
     with pytest.raises(UnsupportedType, match="column 'thing' of table 't' is of DuckDB type GEOMETRY"):

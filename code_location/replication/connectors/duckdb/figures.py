@@ -200,7 +200,8 @@ def _text(value: Value, form: Form, column: Column) -> str:
             item = Value(column.name, "_item", value.type.rpartition("[")[0])
             text = _text(item, column.item, column)
             items = f"list_transform({x}, lambda _item: coalesce(strlen({text}) || ':' || {text}, '-'))"
-            return f"('[' || array_to_string({items}, ',') || ']')"
+            # before DuckDB 1.5 no elements made no text
+            return f"(CASE WHEN {x} IS NOT NULL THEN '[' || coalesce(array_to_string({items}, ','), '') || ']' END)"
         case Form.NATIVE if value.type.startswith("UNION("):
             return f"(CAST(union_tag({x}) AS VARCHAR) || ':' || CAST({x} AS VARCHAR))"
         case Form.NATIVE if column.type and column.type != value.type:

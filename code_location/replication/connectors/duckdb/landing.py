@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import string
+
 import pyarrow as pa
 
 from code_location.replication.connectors.duckdb.type_names import TypeName, parse, split
-from code_location.replication.errors import UnsupportedType
-from code_location.replication.types import Fit, Kind, Landing, element_kind, kind_of, source_type
+from code_location.replication.errors import PlanError, UnsupportedType
+from code_location.replication.types import (
+    Fit,
+    Kind,
+    Landing,
+    cast_option,
+    element_kind,
+    kind_of,
+    source_column,
+    source_type,
+)
 
 _BY_KIND: dict[Kind, str] = {
     Kind.BOOLEAN: "BOOLEAN",
@@ -36,16 +47,32 @@ _BY_KIND: dict[Kind, str] = {
     Kind.OTHER: "VARCHAR",
 }
 
+_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
+
 # what DuckDB doesn't take over from Arrow by itself when the column is of that type
 _CAST_NAMES = frozenset({"ENUM", "TUPLE", "INTERVAL"})
 
 
 def land(schema: pa.Schema) -> tuple[Landing, ...]:
-    """How each travelling column is stored in DuckDB. Raises UnsupportedType.
+    """How each travelling column is stored in DuckDB. Raises UnsupportedType, or PlanError for names.
 
     DuckDB reads Arrow by SQL, so every cast happens on the way in and all is staged in its final type.
     """
+    _check_names(schema)
     return tuple(_land(field) for field in schema)
+
+
+def _check_names(schema: pa.Schema) -> None:
+    """In DuckDB the case of ASCII letters makes no difference between names."""
+    first: dict[str, pa.Field] = {}
+    for field in schema:
+        other = first.setdefault(field.name.translate(_LOWER), field)
+        if other.name != field.name:
+            raise PlanError(
+                f"columns '{source_column(other)}' and '{source_column(field)}' would have one name in DuckDB, where "
+                "upper and lower case are the same",
+                hint="give one of them another name under `columns: {rename: ...}`",
+            )
 
 
 def _land(field: pa.Field) -> Landing:
@@ -87,7 +114,7 @@ def _type(field: pa.Field, kind: Kind, arrow: pa.DataType) -> str:
         return _BY_KIND[kind]
     raise UnsupportedType(
         f"column '{field.name}' comes as {source_type(field)[1]}, which DuckDB can't hold exactly",
-        hint=f'cast it under the table, as in `columns: {{cast: {{"{field.name}": text}}}}`, or exclude it',
+        hint=f"cast it under the table, as in `{cast_option(field.name, 'text')}`, or exclude it",
     )
 
 

@@ -10,7 +10,7 @@ from code_location.replication.connectors.duckdb.connection import quote
 from code_location.replication.connectors.duckdb.types import read_column
 from code_location.replication.connectors.selection import select_columns
 from code_location.replication.errors import PlanError
-from code_location.replication.types import Kind, Reading
+from code_location.replication.types import Kind, Reading, cast_option
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def settled(
             raise PlanError(
                 f"column '{column.source}' ({reading.type}) of table '{table.name}' has {_values(count)} "
                 f"{reading.refuse_why}{example(check.condition)}",
-                hint=f'cast it under the table: `columns: {{cast: {{"{column.source}": {reading.cast_to}}}}}`',
+                hint=f"cast it under the table: `{cast_option(column.source, reading.cast_to)}`",
             )
         if check.what == "fallback" and reading.fallback is not None:
             forms[column.source] = reading.fallback

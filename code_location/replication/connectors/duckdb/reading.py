@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from code_location.replication.connectors.duckdb.type_names import TypeName, parse
 from code_location.replication.errors import UnsupportedType
-from code_location.replication.types import Kind, Reading
+from code_location.replication.types import Kind, Reading, cast_option
 
 SYSTEM = "duckdb"
 
@@ -170,7 +170,7 @@ def read_column(table: str, column: str, type_name: str, expression: str, destin
         raise UnsupportedType(
             f"column '{column}' of table '{table}' is of DuckDB type {type_name}, which has no counterpart in the "
             "destination",
-            hint=f'write `columns: {{cast: {{"{column}": VARCHAR}}}}` under the table to copy it as text, or exclude it',
+            hint=f"write `{cast_option(column, 'VARCHAR')}` under the table to copy it as text, or exclude it",
         )
     if destination == SYSTEM:
         return _same_system(tree, type_name, value)

@@ -181,7 +181,8 @@ def _sent_text(value: Value) -> str:
 
 
 def _native_hash(value: Value, column: Column) -> str:
-    if function := _HASHES.get(column.type.partition("(")[0]):
+    # without what is in brackets; "numeric(10,2)[]" isn't a numeric
+    if function := _HASHES.get(re.sub(r"\(.*\)", "", column.type)):
         return f"{function}({value.sql})"
     # a collation of its own could take different texts for equal
     return f'hashtext({_text(value, Form.NATIVE, column)} COLLATE "C")'
@@ -229,7 +230,7 @@ def _text(value: Value, form: Form, column: Column) -> str:
                 f"coalesce({_bytes(text)} || ':' || {text}, '-'), ',' ORDER BY i) "
                 f"FROM unnest({x}) WITH ORDINALITY AS items (e, i)), '') || ']' END)"
             )
-        case Form.NATIVE if value.type.startswith("numeric"):
+        case Form.NATIVE if re.fullmatch(r"numeric(\(.*\))?", value.type):
             return f"trim_scale({x})::text"
         case Form.NATIVE if column.as_sent:
             return f"({value.sent})::text"

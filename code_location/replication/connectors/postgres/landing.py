@@ -8,7 +8,15 @@ from code_location.replication.connectors.postgres.encoding import check
 from code_location.replication.connectors.postgres.reading import RULES
 from code_location.replication.connectors.postgres.type_names import TypeName, parse
 from code_location.replication.errors import UnsupportedType
-from code_location.replication.types import Fit, Kind, Landing, element_kind, kind_of, source_type
+from code_location.replication.types import (
+    Fit,
+    Kind,
+    Landing,
+    cast_option,
+    element_kind,
+    kind_of,
+    source_type,
+)
 
 _BY_KIND: dict[Kind, str] = {
     Kind.BOOLEAN: "boolean",
@@ -87,7 +95,7 @@ def _type(field: pa.Field, kind: Kind, arrow: pa.DataType) -> str:
         return _BY_KIND[kind]
     raise UnsupportedType(
         f"column '{field.name}' comes as {source_type(field)[1]}, which Postgres can't hold exactly",
-        hint=f'cast it under the table, as in `columns: {{cast: {{"{field.name}": VARCHAR}}}}`, or exclude it',
+        hint=f"cast it under the table, as in `{cast_option(field.name, 'VARCHAR')}`, or exclude it",
     )
 
 

@@ -15,7 +15,7 @@ from code_location.replication.connectors.postgres.types import KNOWN_TYPES, rea
 from code_location.replication.connectors.selection import Selected, select_columns
 from code_location.replication.errors import PlanError
 from code_location.replication.plan import ReadFilter
-from code_location.replication.types import Reading, source_column
+from code_location.replication.types import Reading, cast_option, source_column
 from code_location.replication.verify import Value
 
 
@@ -85,8 +85,7 @@ class Projection:
                 raise PlanError(
                     f"column '{column.source}' ({column.reading.type}) of table '{table.name}' has {number} "
                     f"value{'s' if number > 1 else ''} {column.reading.refuse_why}",
-                    hint="cast it under the table: "
-                    f'`columns: {{cast: {{"{column.source}": {column.reading.cast_to}}}}}`',
+                    hint=f"cast it under the table: `{cast_option(column.source, column.reading.cast_to)}`",
                 )
         return fallen_back
 

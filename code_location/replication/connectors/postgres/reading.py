@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from code_location.replication.connectors.postgres.type_names import TypeName, parse
 from code_location.replication.errors import UnsupportedType
-from code_location.replication.types import ARROW, Kind, Reading
+from code_location.replication.types import ARROW, Kind, Reading, cast_option
 
 SYSTEM = "postgres"
 
@@ -312,7 +312,7 @@ def _unsupported(table: str, column: str, type_name: str, cast_to: str) -> Unsup
     return UnsupportedType(
         f"column '{column}' of table '{table}' is of Postgres type {type_name}, which has no counterpart in the "
         "destination",
-        hint=f'write `columns: {{cast: {{"{column}": "{cast_to}"}}}}` under the table{exact}; or exclude it',
+        hint=f"write `{cast_option(column, cast_to)}` under the table{exact}; or exclude it",
     )
 
 
