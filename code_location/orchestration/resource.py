@@ -15,11 +15,11 @@ from code_location.orchestration.checks.verification import Verifications, recor
 from code_location.orchestration.events import CommitEvents, Event
 from code_location.orchestration.load_ids import load_id
 from code_location.orchestration.partitions import windows_of
-from code_location.orchestration.pipes import External, for_assets, load_externally
+from code_location.orchestration.pipes.external import External, for_assets, load_externally
+from code_location.orchestration.pipes.wire import Job
 from code_location.orchestration.progress_log import ProgressLog
 from code_location.orchestration.project import ReplicationProject
 from code_location.orchestration.resuming import origin_run_id
-from code_location.orchestration.wire import Job
 from code_location.replication import LoadFailure, LoadRequest, LoadsFailed, Progress, replicate
 from code_location.replication.runner import DEFAULT_CONCURRENCY
 from code_location.replication.runner import Event as EngineEvent
@@ -154,10 +154,10 @@ class ReplicationResource(ConfigurableResource):  # type: ignore[type-arg]
             keys = frozenset(step.keys[request.table.name] for request in group)
             own_context = for_assets(context.op_execution_context, keys)
             if group[0].table.execution == "subprocess":
-                from code_location.orchestration.pipes_subprocess import Subprocess
+                from code_location.orchestration.pipes.processes import Subprocess
 
                 return Subprocess(own_context, job)
-            from code_location.orchestration.pipes_docker import Container, DockerContainer
+            from code_location.orchestration.pipes.containers import Container, DockerContainer
 
             container = Container.for_run(
                 own_context, config, self.image, self.container_env, self.container_kwargs

@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 CODE = ROOT / "code_location"
-FOLDERS = ["", "metrics", "orchestration", "orchestration/checks", "orchestration/io_manager", "orchestration/sensors", "replication", *(f"replication/{name}" for name in ("cli", "config", "connectors", "connectors/duckdb", "connectors/postgres"))]  # fmt: skip
+FOLDERS = ["", "metrics", "orchestration", "orchestration/checks", "orchestration/io_manager", "orchestration/pipes", "orchestration/sensors", "replication", *(f"replication/{name}" for name in ("cli", "config", "connectors", "connectors/duckdb", "connectors/postgres"))]  # fmt: skip
 
 
 def imports(path: Path, *, running: bool = False) -> Iterator[str]:

@@ -9,8 +9,8 @@ import pytest
 
 from code_location import Deployment, DeploymentKind, ReplicationProject
 from code_location.orchestration.environments import BranchReplicationResource, default_resource
+from code_location.orchestration.pipes.wire import Job
 from code_location.orchestration.resource import ReplicationResource
-from code_location.orchestration.wire import Job
 from code_location.replication import ConfigError
 from code_location.replication.config.sample import sample_condition
 

@@ -57,7 +57,7 @@ def workers() -> dict[int, str]:
     return {
         int(pid): command
         for pid, parent, command in processes
-        if int(parent) == os.getpid() and "pipes_worker" in command
+        if int(parent) == os.getpid() and "pipes.worker" in command
     }
 
 

@@ -13,11 +13,11 @@ from dagster import OpExecutionContext, PipesSubprocessClient, PipesTempFileMess
 from dagster._core.pipes.context import PipesMessageHandler
 from dagster_pipes import PipesOpenedData, PipesParams
 
-from code_location.orchestration.pipes import Listener
-from code_location.orchestration.pipes_worker import PID
-from code_location.orchestration.wire import Job
+from code_location.orchestration.pipes.external import Listener
+from code_location.orchestration.pipes.wire import Job
+from code_location.orchestration.pipes.worker import PID
 
-WORKER = "code_location.orchestration.pipes_worker"
+WORKER = "code_location.orchestration.pipes.worker"
 
 
 class _Reader(PipesTempFileMessageReader):

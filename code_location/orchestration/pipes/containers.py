@@ -22,9 +22,9 @@ from dagster_docker.container_context import DockerContainerContext
 from dagster_docker.pipes import PipesDockerLogsMessageReader
 from dagster_pipes import PipesOpenedData, PipesParams
 
-from code_location.orchestration.pipes import Listener
-from code_location.orchestration.pipes_subprocess import WORKER
-from code_location.orchestration.wire import Job
+from code_location.orchestration.pipes.external import Listener
+from code_location.orchestration.pipes.processes import WORKER
+from code_location.orchestration.pipes.wire import Job
 from code_location.replication import ReplicationConfig
 from code_location.replication.config.environment import referenced
 from code_location.replication.errors import PlanError

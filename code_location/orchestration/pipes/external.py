@@ -13,8 +13,8 @@ from typing import Any, Protocol, cast
 
 from dagster import AssetKey, OpExecutionContext
 
-from code_location.orchestration.pipes_worker import FAILED
-from code_location.orchestration.wire import error_from_json, event_from_json
+from code_location.orchestration.pipes.wire import error_from_json, event_from_json
+from code_location.orchestration.pipes.worker import FAILED
 from code_location.replication import LoadFailure, LoadRequest, Progress, ReplicationError
 from code_location.replication.errors import LoadError
 from code_location.replication.pipeline import next_of

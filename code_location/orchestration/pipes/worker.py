@@ -1,4 +1,4 @@
-"""The external side of Dagster Pipes: `python -m code_location.orchestration.pipes_worker`.
+"""The external side of Dagster Pipes: `python -m code_location.orchestration.pipes.worker`.
 
 Loads what the run asks for and reports every event of the engine to it as it happens. Knows nothing of Dagster
 but the protocol. What a run reports as partitions of one asset the protocol has no message for (it takes one
@@ -46,7 +46,7 @@ def main() -> int:
 
 def _load(pipes: PipesContext) -> None:
     # the run is told that we are here before the engine, which takes longer, is loaded
-    from code_location.orchestration.wire import Job, error_as_json, event_as_json
+    from code_location.orchestration.pipes.wire import Job, error_as_json, event_as_json
     from code_location.replication import Phase, Progress, ReplicationError, replicate
     from code_location.replication.runner import Event
     from code_location.replication.transfer import RetryPolicy
