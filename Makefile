@@ -43,8 +43,9 @@ test-servers: $(INSTALLED) ## Postgres with TLS, as a hot standby, in other vers
 test-ui: $(INSTALLED) ## use the UI as an operator does, in a real browser; keeps pictures (needs Chromium)
 	@$(BIN)/pytest -m browser tests/end_to_end --screenshots .screenshots
 
-test-compose: $(INSTALLED) ## build the image, bring the compose project up and replicate inside (needs Docker)
-	@$(BIN)/pytest -m compose tests/end_to_end
+test-compose: $(INSTALLED) ## build the image, bring the compose project up and replicate inside; loads in containers (needs Docker)
+	@docker build --quiet --tag replication-code-location .
+	@$(BIN)/pytest -m compose tests
 
 benchmark: $(INSTALLED) ## 5 million rows against psql's \copy, merges, memory; writes docs/benchmarks.md
 	@$(BIN)/python -m benchmarks

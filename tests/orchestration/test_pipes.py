@@ -94,6 +94,12 @@ def test_its_events_are_those_of_a_load_within_the_run(external):
     assert not theirs
 
 
+def reported(dagster) -> list[str | None]:
+    """The windows of activity, as another session sees them, in the order of their events."""
+    found = dagster.instance.fetch_materializations(dg.AssetKey("activity"), limit=10).records
+    return [record.partition_key for record in reversed(found)]
+
+
 def test_a_window_is_reported_as_it_commits_and_a_killed_process_leaves_it_standing(external):
     """Killed in the third window of five, while it waits for a row that somebody holds."""
     with external.dagster(ASSETS) as dagster:
@@ -103,8 +109,8 @@ def test_a_window_is_reported_as_it_commits_and_a_killed_process_leaves_it_stand
             running = Background(lambda: dagster.run(["activity"], between=(DAYS[0], DAYS[4]), fails=True))
             eventually(lambda: waits_for_a_row(external, "activity"))
             assert external.days() == dict.fromkeys(DAYS[:3], 24)
-            seen = dagster.instance.fetch_materializations(dg.AssetKey("activity"), limit=10).records
-            assert [record.partition_key for record in reversed(seen)] == [DAYS[2], *DAYS[:2]]
+            # what the process tells arrives a moment later
+            eventually(lambda: reported(dagster) == [DAYS[2], *DAYS[:2]])
             [worker] = workers()
             os.kill(worker, signal.SIGKILL)
             run = running.join()

@@ -251,7 +251,7 @@ def test_other_processes_can_read_and_write_right_after(lab: DuckLab) -> None:
     read = [
         sys.executable,
         "-c",
-        "import duckdb, sys; print(duckdb.connect(sys.argv[1], read_only=True).sql('SELECT count(*) FROM t').fetchall()[0][0])",
+        "import duckdb, sys; c = duckdb.connect(sys.argv[1], read_only=True); print(c.sql('SELECT count(*) FROM t').fetchall()[0][0])",
     ]
     for _ in range(2):
         lab.load(T)

@@ -212,3 +212,12 @@ def test_a_swap_that_never_gets_its_lock_changes_nothing(users: Lab, monkeypatch
     assert users.rows("users") == before
     assert users.leftovers() == []
     assert len(users.ledger()) == 1
+
+
+def test_a_table_that_comes_to_have_windows_gets_their_index_once(users: Lab) -> None:
+    by_id = {**USERS, "partition": {"by": "range", "column": "id", "size": 10}}
+    for table in (by_id, by_id):
+        assert users.load(table).entry.strategy == "swap"
+        indexes = users.pg("SELECT indexname FROM pg_indexes WHERE schemaname = %s ORDER BY 1", users.schema)
+        assert [name for (name,) in indexes if name.startswith("users_")] == ["users_id_idx", "users_pkey"]
+    assert users.same("users")
