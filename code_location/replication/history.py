@@ -89,7 +89,8 @@ def loads_of(session: DestinationSession, table: Table, run_id: str | None = Non
     return Loads(
         windows={key: count for key, _, _, count, _ in of_run or windows},
         whole=whole[3] if whole else None,
-        whole_at=whole[4] if whole else None,
+        # what a run has loaded by windows is judged by them, even if there was a load of the whole table before
+        whole_at=whole[4] if whole and not of_run else None,
         whole_mode=whole[2] if whole else "",
     )
 

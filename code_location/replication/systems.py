@@ -59,6 +59,11 @@ def _duckdb_uri(connection: str, folder: Path) -> str | None:
 def _postgres(connection: str) -> str | None:
     scheme = _SCHEME.match(connection)
     if scheme and scheme[1] in ("postgres", "postgresql"):
+        login = re.split("[/?]", connection.partition("://")[2])[0]
+        if login.count("@") > 1:
+            return (
+                "in the user name or password of a postgres connection, write @ as %40, / as %2F and ? as %3F"
+            )
         return None
     what = f", not {scheme[1]}://" if scheme else ""
     return f"a postgres connection starts with postgresql://{what} (postgresql://user:password@host:port/database)"

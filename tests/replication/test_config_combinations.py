@@ -337,6 +337,16 @@ DAGSTER = {
         ["5:47: the owner 'me' is neither an e-mail address nor team:<name>"],
     ),
     "group": ("name: a, meta: {group: my group}", ["5:22: 'group' must be letters, digits and _"]),
+    "tag": (
+        "name: a, meta: {tags: {a b: c}}",
+        [
+            "5:29: 'a b' is no key of a tag: up to 63 letters, digits, _ - or .; or two such parts with a / between"
+        ],
+    ),
+    "tag's value": (
+        "name: a, meta: {tags: {tier: so so}}",
+        ["5:29: 'so so' is no value of a tag: up to 63 letters, digits, _ - or ."],
+    ),
     "tag a number": ("name: a, meta: {tags: {tier: 1}}", ["5:29: 'tier' must be text"]),
     "meta unknown": (
         "name: a, meta: {owner: me@example.com}",

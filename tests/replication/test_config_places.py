@@ -25,6 +25,12 @@ DATABASES = {
             "3:33: a postgres connection starts with postgresql://, not mysql:// (postgresql://user:password@host:port/database)"
         ],
     ),
+    "an @ in the password": (
+        CONNECTIONS.replace("u:swordfish@h", "u:sword@fish@h") + TABLES,
+        [
+            "3:33: in the user name or password of a postgres connection, write @ as %40, / as %2F and ? as %3F"
+        ],
+    ),
     "no scheme": (
         CONNECTIONS.replace("postgresql://u:swordfish@h/d", "host=h") + TABLES,
         [

@@ -17,7 +17,8 @@ _WORDS = {
     Verdict.KEPT: "; rows that the source has deleted stay, as `deletes` says",
     Verdict.SOURCE_CHANGED: "; the source has changed since the load",
     Verdict.NOT_AS_LOADED: "; the destination isn't as it was loaded: rows came or went there",
-    Verdict.MISSING: "; rows are missing that no load will read any more: they came late, so give the table a `lag`",
+    Verdict.MISSING: "; rows are missing that no load will read any more: they came late, which a longer `lag` helps "
+    "against, or went in the destination; a full refresh brings them back",
 }
 
 
@@ -43,7 +44,8 @@ def row_count(sides: Sides, key: AssetKey, table: Table, run_id: str | None) -> 
 
 
 def _description(comparison: CountComparison) -> str:
+    pending = f"; {comparison.pending_rows:,} not loaded yet" if comparison.pending_rows else ""
     return (
         f"source {comparison.source_rows:,}, destination {comparison.destination_rows:,} "
-        f"({comparison.scope}; {comparison.pending_rows:,} not loaded yet){_WORDS[comparison.verdict]}"
+        f"({comparison.scope}{pending}){_WORDS[comparison.verdict]}"
     )

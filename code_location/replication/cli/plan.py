@@ -14,7 +14,7 @@ from code_location.replication.cli.options import config_option, json_option, se
 from code_location.replication.cli.output import counted, print_json, say, show, words
 from code_location.replication.cli.selection import Selection
 from code_location.replication.config import ReplicationConfig, load_config
-from code_location.replication.errors import ConnectionFailed, ReplicationError
+from code_location.replication.errors import ConfigError, ConnectionFailed, ReplicationError
 from code_location.replication.plan import LoadRequest
 from code_location.replication.preview import Preview, plan_load
 
@@ -37,13 +37,13 @@ def plan(ctx: click.Context, /, json_wanted: bool, **selected: Any) -> None:
 def show_plans(config: ReplicationConfig, requests: Sequence[LoadRequest], json_wanted: bool) -> Exit:
     """Plans each load by itself, so that one that would be refused doesn't hide the others.
 
-    Raises ConnectionFailed, as that would hit them all.
+    Raises ConnectionFailed and ConfigError (an unset variable, say), as that would hit them all.
     """
     exit = Exit.DONE
     for request in requests:
         try:
             preview = plan_load(config, request)
-        except ConnectionFailed:
+        except (ConnectionFailed, ConfigError):
             raise
         except ReplicationError as error:
             exit = Exit.FAILED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
@@ -21,6 +22,9 @@ from code_location.replication.systems import SYSTEMS
 
 Found = tuple[Location, str]
 
+_TAG = re.compile(r"([A-Za-z0-9_.-]{1,63}/|dagster/kind/)?[A-Za-z0-9_.-]{1,63}")
+_TAG_VALUE = re.compile(r"[A-Za-z0-9_.-]{0,63}")
+_TAG_LETTERS = "up to 63 letters, digits, _ - or ."
 _LEDGER = "names that start with '_replication_' belong to the ledger and its helpers"
 
 
@@ -234,6 +238,14 @@ def _dagster_problems(table: Table, unreadable: frozenset[str]) -> Iterator[Foun
     for i, owner in enumerate(table.meta.owners):
         if "@" not in owner and not owner.startswith("team:"):
             yield ("meta", "owners", i), f"the owner '{owner}' is neither an e-mail address nor team:<name>"
+    for tag, value in table.meta.tags.items():
+        if not _TAG.fullmatch(tag):
+            yield (
+                ("meta", "tags", tag),
+                f"'{tag}' is no key of a tag: {_TAG_LETTERS}; or two such parts with a / between",
+            )
+        elif not _TAG_VALUE.fullmatch(value):
+            yield ("meta", "tags", tag), f"'{value}' is no value of a tag: {_TAG_LETTERS}"
 
 
 def _freshness_problems(freshness: Freshness | None) -> Iterator[Found]:
