@@ -76,6 +76,7 @@ def test_a_run_gets_the_environment_and_its_checks(dagster):
     assert event["metadataEntries"] == [{"label": "secret_is_there", "boolValue": True}]
 
 
+@pytest.mark.servers
 def test_backfills_succeed_and_fail(dagster):
     # all at once, because Dagster looks after backfills every 30 seconds only
     in_one = dagster.launch_backfill(["daily_in_one_run"], JANUARY[:7], tags={"from": "test"})

@@ -61,6 +61,11 @@ def open_instance(home: Path) -> Iterator[dg.DagsterInstance]:
             "module": "dagster._core.launcher.sync_in_memory_run_launcher",
             "class": "SyncInMemoryRunLauncher",
         },
+        # a step's output would be captured by processes of their own, and their end be waited for
+        "compute_logs": {
+            "module": "dagster._core.storage.noop_compute_log_manager",
+            "class": "NoOpComputeLogManager",
+        },
         # one file instead of one a run, each of which would take a while to make
         "event_log_storage": {
             "module": "dagster._core.storage.event_log",

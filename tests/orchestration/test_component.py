@@ -102,6 +102,7 @@ def test_the_package_says_where_its_component_is():
     assert "ReplicationComponent" in dir(ours.load())
 
 
+@pytest.mark.servers
 def test_dg_makes_checks_and_lists_it(project):
     said, components, yaml, defs, listed = dg_says(
         project,

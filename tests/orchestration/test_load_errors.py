@@ -69,6 +69,10 @@ def workspace(tmp_path: Path, instance: dg.DagsterInstance) -> Iterator[Workspac
     ports = {"one": free_port(HOST), "other": free_port(HOST)}
     with ExitStack() as stack:
         for name, served in (("one", tmp_path / "conf"), ("other", tmp_path / "other.yaml")):
+            home = tmp_path / f"home_{name}"
+            home.mkdir()
+            with dg.DagsterInstance.from_config(str(home)) as made:  # by one process: several at once collide
+                made.get_runs_count(), made.all_asset_keys(), made.all_instigator_state()
             process = GuardedProcess(
                 name,
                 [
@@ -77,7 +81,7 @@ def workspace(tmp_path: Path, instance: dg.DagsterInstance) -> Iterator[Workspac
                 ],
                 log=tmp_path / f"{name}.log",
                 # neither database is there, and no variable is set
-                env={"REPLICATION_CONFIG": str(served), "DAGSTER_HOME": str(tmp_path), "no_proxy": HOST},
+                env={"REPLICATION_CONFIG": str(served), "DAGSTER_HOME": str(home), "no_proxy": HOST},
                 cwd=ROOT,
             )
             stack.callback(process.stop)
@@ -90,6 +94,7 @@ def workspace(tmp_path: Path, instance: dg.DagsterInstance) -> Iterator[Workspac
         yield Workspace(stack.enter_context(WorkspaceProcessContext(instance, target)))
 
 
+@pytest.mark.servers
 @pytest.mark.filterwarnings("ignore:Error loading")
 def test_a_broken_file_is_its_own_locations_error_only(workspace, tmp_path):
     path = tmp_path / "conf" / "crm.yaml"

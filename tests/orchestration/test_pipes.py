@@ -38,6 +38,8 @@ defs = dg.Definitions(
     resources={{"replication": ReplicationResource(attempts=1, progress_seconds=0.2)}},
     executor=dg.in_process_executor,
 )
+
+pytestmark = pytest.mark.servers
 """
 EXTERNAL = "defaults: {execution: subprocess}" + TABLES
 

@@ -86,6 +86,7 @@ def test_only_what_changed_is_loaded(watching):
     assert lab.pg("SELECT name FROM target.tags") == [("b",)]
 
 
+@pytest.mark.servers
 def test_a_change_whose_load_failed_is_asked_for_again(watching):
     """After pauses that grow, table by table, until it is loaded."""
     lab = watching.lab
