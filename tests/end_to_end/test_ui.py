@@ -123,12 +123,3 @@ def test_a_failed_check_shows_the_rows(
     for cell in ("id=42", "changed", "name=user 42", "name=somebody else"):
         expect(page.get_by_text(cell, exact=True)).to_be_visible()
     page.screenshot(path=pictures / "failed_check.png")
-
-
-def test_lineage_crosses_the_systems(browser_page: Page, pictures: Path):
-    page = browser_page
-    page.goto("/asset-groups")
-    for asset in ("users", "products", "activity"):
-        expect(page.get_by_text(asset, exact=True).first).to_be_visible()
-    page.wait_for_timeout(1000)  # until the graph has been laid out
-    page.screenshot(path=pictures / "lineage.png")

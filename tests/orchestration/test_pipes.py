@@ -15,6 +15,8 @@ from tests.orchestration.harness import FROM_FAILURE, TABLES, Lab
 from tests.orchestration.test_ranges import DAYS, eventually
 from tests.replication.harness import Background
 
+pytestmark = pytest.mark.servers
+
 # tables and nothing else
 ASSETS = """
 import dagster as dg
@@ -38,8 +40,6 @@ defs = dg.Definitions(
     resources={{"replication": ReplicationResource(attempts=1, progress_seconds=0.2)}},
     executor=dg.in_process_executor,
 )
-
-pytestmark = pytest.mark.servers
 """
 EXTERNAL = "defaults: {execution: subprocess}" + TABLES
 
