@@ -112,22 +112,16 @@ class ReplicationResource(ConfigurableResource):  # type: ignore[type-arg]
         config = step.project.config
         here = [request for request in step.requests if request.table.execution == "in_process"]
         elsewhere = [request for request in step.requests if request.table.execution != "in_process"]
-        streams = []
         if here:
-            streams.append(
-                replicate(
-                    config,
-                    here,
-                    run_id=context.run.run_id,
-                    concurrency=self.concurrency,
-                    retry=RetryPolicy(attempts=self.attempts),
-                )
+            yield from replicate(
+                config,
+                here,
+                run_id=context.run.run_id,
+                concurrency=self.concurrency,
+                retry=RetryPolicy(attempts=self.attempts),
             )
         if elsewhere:
-            streams.append(self._load_externally(context, step, elsewhere))
-        # closing an iterator closes the one that it delegates to; chain's doesn't
-        for stream in streams:
-            yield from stream
+            yield from self._load_externally(context, step, elsewhere)
 
     def _load_externally(
         self, context: AssetExecutionContext, step: _Step, requests: Sequence[LoadRequest]

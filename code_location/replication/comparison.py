@@ -88,7 +88,7 @@ def loaded(sides: Sides, table: Table, run_id: str | None = None) -> Scope:
     # what was loaded once may be no window any more: `partition` may have been edited since
     known = loads.windows if table.partition else {}
     keeps_deleted = table.deletes == "ignore" and table.mode != "full_refresh"
-    if known and loads.whole_at is None:
+    if known and loads.by_window:
         windows = [key for key in known if is_key(table, key)]
         spans = joined(window_of(table, key) for key in windows)
         counts = [known[key] for key in windows]

@@ -65,12 +65,13 @@ class Volume:
 class Loads:
     """Which loads of a table stand: the rows of each window, as of its last load, and of the last load of the whole.
 
-    Rows are None where the ledger doesn't say how many the destination had afterwards.
+    Rows are None where the ledger doesn't say how many the destination had afterwards. `by_window` says that the
+    windows are what was loaded: there was no load of the whole, or it isn't what is asked about.
     """
 
     windows: dict[str, int | None]
     whole: int | None
-    whole_at: datetime | None
+    by_window: bool
     whole_mode: str
 
 
@@ -89,8 +90,7 @@ def loads_of(session: DestinationSession, table: Table, run_id: str | None = Non
     return Loads(
         windows={key: count for key, _, _, count, _ in of_run or windows},
         whole=whole[3] if whole else None,
-        # what a run has loaded by windows is judged by them, even if there was a load of the whole table before
-        whole_at=whole[4] if whole and not of_run else None,
+        by_window=whole is None or bool(of_run),
         whole_mode=whole[2] if whole else "",
     )
 

@@ -134,13 +134,17 @@ def _side_by_side(
     try:
         for of_one_table in tables.values():
             pool.submit(in_turn, of_one_table)
-        unfinished = len(requests)
-        while unfinished:
-            event = next_of(events)
-            if isinstance(event, BaseException):
-                raise event
-            unfinished -= not isinstance(event, Progress)
-            yield event
+        yield from until_ended(events, len(requests))
     finally:
         cancelled.set()
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def until_ended(events: queue.Queue[Event | BaseException], loads: int) -> Iterator[Event]:
+    """Events as they come, until so many loads have ended. Raises what is no event: a bug."""
+    while loads:
+        event = next_of(events)
+        if isinstance(event, BaseException):
+            raise event
+        loads -= not isinstance(event, Progress)
+        yield event

@@ -51,6 +51,45 @@ tables:
     partition: {by: day, column: happened_at, start: 2024-03-01, end: 2024-03-06}
 """
 
+# as the guide has it, to the letter
+GUIDE = """\
+connections:
+  source:
+    type: duckdb
+    connection: example.duckdb
+  destination:
+    type: postgres
+    connection: postgresql://postgres:postgres@localhost/postgres
+
+tables:
+  - name: users
+    primary_key: id
+  - name: products
+    primary_key: id
+  - name: activity
+    primary_key: id
+"""
+
+# a step for the whole tables and one for the windows, and nothing else; `defs` is still to be said
+STEPS = """
+import dagster as dg
+from code_location import ReplicationProject, ReplicationResource, replication_assets
+
+project = ReplicationProject({path!r})
+
+
+@replication_assets(project=project, name="replicate", exclude=["activity"])
+def tables(context: dg.AssetExecutionContext, replication: ReplicationResource):
+    yield from replication.replicate(context)
+
+
+@replication_assets(project=project, name="replicate_by_day", select=["activity"])
+def windows(context: dg.AssetExecutionContext, replication: ReplicationResource):
+    yield from replication.replicate(context)
+
+
+"""
+
 
 @contextmanager
 def open_instance(home: Path) -> Iterator[dg.DagsterInstance]:

@@ -7,25 +7,7 @@ hands on a dict where it expects its project, and waits for a status that never 
 
 from pathlib import Path
 
-from tests.orchestration.harness import Lab
-
-GUIDE_YAML = """
-connections:
-  source:
-    type: duckdb
-    connection: example.duckdb
-  destination:
-    type: postgres
-    connection: postgresql://postgres:postgres@localhost/postgres
-
-tables:
-  - name: users
-    primary_key: id
-  - name: products
-    primary_key: id
-  - name: activity
-    primary_key: id
-"""
+from tests.orchestration.harness import GUIDE, Lab
 
 LISTING = """
 import dagster as dg
@@ -66,12 +48,12 @@ defs = dg.Definitions(
 
 
 def test_the_guides_file_and_code(lab: Lab, dsn: str):
-    (lab.folder / "replication.yaml").write_text(GUIDE_YAML)
+    (lab.folder / "replication.yaml").write_text(GUIDE)
     Path(lab.folder, "source.duckdb").rename(lab.folder / "example.duckdb")
     project = lab.project
     assert [table.mode for table in project.tables()] == ["full_refresh"] * 3
     # its server is ours to name
-    text = GUIDE_YAML.replace("postgresql://postgres:postgres@localhost/postgres", dsn)
+    text = GUIDE.replace("postgresql://postgres:postgres@localhost/postgres", dsn)
     (lab.folder / "replication.yaml").write_text(text)
     with lab.dagster(LISTING) as dagster:
         run = dagster.run(["warehouse/users", "warehouse/products", "warehouse/activity"])

@@ -23,28 +23,9 @@ from code_location import (
 )
 from code_location.replication import ConfigError
 from deploy.local.graphql import load_error
-from tests.orchestration.harness import TABLES
+from tests.orchestration.harness import GUIDE, TABLES
 
 ROOT = Path(__file__).parents[2]
-
-# as the guide has it, to the letter
-GUIDE = """\
-connections:
-  source:
-    type: duckdb
-    connection: example.duckdb
-  destination:
-    type: postgres
-    connection: postgresql://postgres:postgres@localhost/postgres
-
-tables:
-  - name: users
-    primary_key: id
-  - name: products
-    primary_key: id
-  - name: activity
-    primary_key: id
-"""
 
 LOAD = """
 import gc, json

@@ -11,36 +11,23 @@ import dagster as dg
 import psycopg
 import pytest
 
-from tests.orchestration.harness import FROM_FAILURE, TABLES, Lab
+from tests.orchestration.harness import FROM_FAILURE, STEPS, TABLES, Lab
 from tests.orchestration.test_ranges import DAYS, eventually
 from tests.replication.harness import Background
 
 pytestmark = pytest.mark.servers
 
 # tables and nothing else
-ASSETS = """
-import dagster as dg
-from code_location import ReplicationProject, ReplicationResource, replication_assets
-
-project = ReplicationProject({path!r})
-
-
-@replication_assets(project=project, name="replicate", exclude=["activity"])
-def tables(context: dg.AssetExecutionContext, replication: ReplicationResource):
-    yield from replication.replicate(context)
-
-
-@replication_assets(project=project, name="replicate_by_day", select=["activity"])
-def windows(context: dg.AssetExecutionContext, replication: ReplicationResource):
-    yield from replication.replicate(context)
-
-
+ASSETS = (
+    STEPS
+    + """
 defs = dg.Definitions(
     assets=[tables, windows],
     resources={{"replication": ReplicationResource(attempts=1, progress_seconds=0.2)}},
     executor=dg.in_process_executor,
 )
 """
+)
 EXTERNAL = "defaults: {execution: subprocess}" + TABLES
 
 

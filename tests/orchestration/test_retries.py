@@ -4,7 +4,14 @@ import dagster as dg
 import psycopg
 import pytest
 
-from tests.orchestration.harness import CONNECTIONS, FROM_ASSET_FAILURE, FROM_FAILURE, FROM_THE_START, Lab
+from tests.orchestration.harness import (
+    CONNECTIONS,
+    FROM_ASSET_FAILURE,
+    FROM_FAILURE,
+    FROM_THE_START,
+    STEPS,
+    Lab,
+)
 from tests.orchestration.test_execution import cut_off_whoever_waits
 from tests.orchestration.test_ranges import eventually
 from tests.replication.harness import Background
@@ -173,23 +180,9 @@ def test_a_resume_into_another_schema_copies_everything(broken):
 
 
 # steps that Dagster itself tries again
-RETRYING = """
-import dagster as dg
-from code_location import ReplicationProject, ReplicationResource, replication_assets
-
-project = ReplicationProject({path!r})
-
-
-@replication_assets(project=project, name="replicate", exclude=["activity"])
-def tables(context: dg.AssetExecutionContext, replication: ReplicationResource):
-    yield from replication.replicate(context)
-
-
-@replication_assets(project=project, name="replicate_by_day", select=["activity"])
-def windows(context: dg.AssetExecutionContext, replication: ReplicationResource):
-    yield from replication.replicate(context)
-
-
+RETRYING = (
+    STEPS
+    + """
 again = dg.RetryPolicy(max_retries=1)
 defs = dg.Definitions(
     assets=[tables, windows],
@@ -201,6 +194,7 @@ defs = dg.Definitions(
     executor=dg.in_process_executor,
 )
 """
+)
 
 
 def test_a_step_that_is_tried_again_reports_nothing_twice(lab):

@@ -1,7 +1,6 @@
 """The checks of a project, a few steps for all of its tables: connections are opened for many at once."""
 
 # no `from __future__ import annotations` here: Dagster reads the annotations of the functions it is given
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 
@@ -11,12 +10,12 @@ from dagster import (
     AssetChecksDefinition,
     AssetCheckSpec,
     AssetKey,
-    BetaWarning,
     Config,
     Failure,
     build_column_schema_change_checks,
     multi_asset_check,
 )
+from dagster_shared.utils.warnings import disable_dagster_warnings
 from pydantic import Field
 
 from code_location.orchestration.checks import contents, keys, row_counts, schema, volume
@@ -101,8 +100,7 @@ def build_checks(
                 checks.append(_step(project, project.prefixed(f"{name}{suffix}"), group, wanted, config))
         changes = [key for key, table in group.items() if has_check(project, table, SCHEMA_CHANGE)]
         if changes:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", BetaWarning)  # we know
+            with disable_dagster_warnings():  # that they are beta
                 checks += build_column_schema_change_checks(assets=changes)
     return checks
 

@@ -250,9 +250,10 @@ def _arrow_of_pandas(frame: Any) -> pa.Table:
 
 
 def _arrow_of_polars(frame: Any) -> pa.Table:
+    polars = import_module("polars")
     try:
         return frame.to_arrow()
-    except Exception as error:
+    except (pa.ArrowException, ValueError, TypeError, polars.exceptions.PolarsError) as error:
         raise PlanError(f"the frame can't become Arrow: {error}", hint="cast or drop that column") from error
 
 

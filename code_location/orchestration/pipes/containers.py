@@ -6,23 +6,22 @@ import os
 import signal
 import sys
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, cast
+from typing import Any
 
 import docker
 import docker.errors
 from dagster import DagsterRun, OpExecutionContext
-from dagster._core.pipes.context import PipesMessageHandler
 from dagster._core.pipes.utils import extract_message_or_forward_to_stdout
 from dagster_docker import DockerRunLauncher, PipesDockerClient
 from dagster_docker.container_context import DockerContainerContext
 from dagster_docker.pipes import PipesDockerLogsMessageReader
-from dagster_pipes import PipesOpenedData, PipesParams
+from dagster_pipes import PipesOpenedData
 
-from code_location.orchestration.pipes.external import Listener
+from code_location.orchestration.pipes.external import HearingReader
 from code_location.orchestration.pipes.processes import WORKER
 from code_location.orchestration.pipes.wire import Job
 from code_location.replication import ReplicationConfig
@@ -97,24 +96,15 @@ def _libpq() -> Iterable[str]:
     return (name for name in os.environ if name.startswith("PG"))
 
 
-class _Reader(PipesDockerLogsMessageReader):
+class _Reader(HearingReader, PipesDockerLogsMessageReader):
     """Messages are lines of stderr. A line comes in pieces when it is long, and with stdout's in between."""
 
     def __init__(self, hear: Callable[[Mapping[str, Any]], None]) -> None:
-        self._hear = hear
+        self.hear = hear
         self.is_opened = False
 
     def on_opened(self, opened_payload: PipesOpenedData) -> None:
         self.is_opened = True
-
-    @property
-    def expected_writer_count(self) -> int:
-        return 1  # as it would be anyhow, but for a warning that it's new
-
-    @contextmanager
-    def read_messages(self, handler: PipesMessageHandler) -> Iterator[PipesParams]:
-        with super().read_messages(cast(PipesMessageHandler, Listener(handler, self._hear))) as params:
-            yield params
 
     def consume_docker_logs(self, container: Any) -> None:
         rest = b""

@@ -8,17 +8,18 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any, Protocol, cast
 
-from dagster import AssetKey, OpExecutionContext
+from dagster import AssetKey, OpExecutionContext, PipesMessageReader
+from dagster._core.pipes.context import PipesMessageHandler
+from dagster_pipes import PipesParams
 
 from code_location.orchestration.pipes.wire import error_from_json, event_from_json
 from code_location.orchestration.pipes.worker import FAILED
 from code_location.replication import LoadFailure, LoadRequest, Progress, ReplicationError
 from code_location.replication.errors import LoadError
-from code_location.replication.pipeline import next_of
-from code_location.replication.runner import Event
+from code_location.replication.runner import Event, until_ended
 
 # the event of a bug in the external process
 CRASHED = "crashed"
@@ -53,13 +54,7 @@ def load_externally(
     try:
         for group in groups:
             pool.submit(crew.work, group)
-        unfinished = sum(map(len, groups))
-        while unfinished:
-            event = next_of(crew.events)
-            if isinstance(event, BaseException):
-                raise event
-            unfinished -= not isinstance(event, Progress)
-            yield event
+        yield from until_ended(crew.events, sum(map(len, groups)))
     finally:
         crew.stop()
         pool.shutdown(wait=True, cancel_futures=True)
@@ -146,7 +141,7 @@ def _named(by_signal: re.Match[str] | None) -> str:
     return ""
 
 
-class Listener:
+class _Listener:
     """Stands before Pipes' own handler of messages: it would keep all custom messages until the process ends."""
 
     def __init__(self, handler: Any, hear: Callable[[Mapping[str, Any]], None]) -> None:
@@ -163,6 +158,22 @@ class Listener:
 
     def report_pipes_framework_exception(self, origin: str, exc_info: Any) -> None:
         self._handler.report_pipes_framework_exception(origin, exc_info)
+
+
+class HearingReader(PipesMessageReader):
+    """What readers of messages from any place have in common: they hand what is told to `hear` as it comes."""
+
+    hear: Callable[[Mapping[str, Any]], None]
+
+    @property
+    def expected_writer_count(self) -> int:
+        return 1  # as it would be anyhow, but for a warning that it's new
+
+    @contextmanager
+    def read_messages(self, handler: PipesMessageHandler) -> Iterator[PipesParams]:
+        listener = cast(PipesMessageHandler, _Listener(handler, self.hear))
+        with super().read_messages(listener) as params:  # type: ignore[safe-super]  # the next of the bases has it
+            yield params
 
 
 class _ForAssets:

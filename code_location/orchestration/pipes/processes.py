@@ -5,35 +5,24 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any, cast
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from dagster import OpExecutionContext, PipesSubprocessClient, PipesTempFileMessageReader
-from dagster._core.pipes.context import PipesMessageHandler
-from dagster_pipes import PipesOpenedData, PipesParams
+from dagster_pipes import PipesOpenedData
 
-from code_location.orchestration.pipes.external import Listener
+from code_location.orchestration.pipes.external import HearingReader
 from code_location.orchestration.pipes.wire import Job
 from code_location.orchestration.pipes.worker import PID
 
 WORKER = "code_location.orchestration.pipes.worker"
 
 
-class _Reader(PipesTempFileMessageReader):
+class _Reader(HearingReader, PipesTempFileMessageReader):
     def __init__(self, hear: Callable[[Mapping[str, Any]], None]) -> None:
         super().__init__()
-        self._hear = hear
+        self.hear = hear
         self.pid: int | None = None
-
-    @property
-    def expected_writer_count(self) -> int:
-        return 1  # as it would be anyhow, but for a warning that it's new
-
-    @contextmanager
-    def read_messages(self, handler: PipesMessageHandler) -> Iterator[PipesParams]:
-        with super().read_messages(cast(PipesMessageHandler, Listener(handler, self._hear))) as params:
-            yield params
 
     def on_opened(self, opened_payload: PipesOpenedData) -> None:
         self.pid = opened_payload["extras"][PID]
