@@ -32,10 +32,10 @@ up: $(INSTALLED) ## the same, left running with the UI, until Ctrl-C
 	@$(BIN)/python -m deploy.local.demo --keep
 
 test: $(INSTALLED) ## the tests, with a Postgres of their own (two at a time)
-	@$(BIN)/pytest -n 2 --dist loadfile
+	@$(BIN)/pytest -n 2 --dist loadfile --max-worker-restart 1
 
 test-crash: $(INSTALLED) ## kill processes and servers at every point of the commit protocol (minutes)
-	@$(BIN)/pytest -m crash -n 2 --dist loadfile
+	@$(BIN)/pytest -m crash -n 2 --dist loadfile --max-worker-restart 1
 
 test-servers: $(INSTALLED) ## Postgres with TLS, as a hot standby, in other versions; Dagster with its daemon, cancelled in every phase
 	@$(BIN)/pytest -m servers
@@ -68,7 +68,7 @@ test-duckdb: $(INSTALLED) ## the engine's tests with older DuckDBs, each in an e
 	done
 
 coverage: $(INSTALLED) ## which lines of the engine its tests reach; processes that they start count too
-	@$(BIN)/pytest -n 2 --dist loadfile tests/replication tests/replication_cli --cov=code_location/replication \
+	@$(BIN)/pytest -n 2 --dist loadfile --max-worker-restart 1 tests/replication tests/replication_cli --cov=code_location/replication \
 		--cov-report=term-missing:skip-covered --cov-report=markdown:.coverage.md
 	@echo "Written to .coverage.md as well"
 

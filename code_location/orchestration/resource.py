@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,14 +59,14 @@ class ReplicationResource(ConfigurableResource):  # type: ignore[type-arg]
         description="More for containers: volumes, network and the like, as docker-py's containers.create has them.",
     )
 
-    # iterators over loads that go on
-    _running: list[Generator[EngineEvent, None, None]] = PrivateAttr(default_factory=list)
+    # what ends the loads that go on
+    _running: list[ExitStack] = PrivateAttr(default_factory=list)
 
     def teardown_after_execution(self, context: InitResourceContext) -> None:
         """Stops what still goes on. A run may be cancelled while Dagster writes an event down: nobody closes our
         iterator then, and loads would go on, and commit, until the process ends."""
-        for events in self._running:
-            events.close()
+        for running in self._running:
+            running.close()
 
     def replicate(self, context: AssetExecutionContext) -> Iterator[Event]:
         """Replicates the selected tables of a `@replication_assets` step, for the run's partitions if it has any.
@@ -84,11 +84,10 @@ class ReplicationResource(ConfigurableResource):  # type: ignore[type-arg]
         make_events = CommitEvents(context, step.project, step.loads)
         verifications = Verifications(context.selected_asset_check_keys, step.loads)
         failures = []
-        with (
-            closing(self._load(context, step)) as events,
-            ProgressLog(context.log, len(step.requests), self.progress_seconds) as log,
-        ):
-            self._running.append(events)
+        with ExitStack() as running:
+            self._running.append(running)
+            events = running.enter_context(closing(self._load(context, step)))
+            log = running.enter_context(ProgressLog(context.log, len(step.requests), self.progress_seconds))
             for event in events:
                 log.saw(event)
                 if isinstance(event, Progress):

@@ -33,7 +33,7 @@ class Guard:
         self.spec = spec
         self.libc = ctypes.CDLL(None) if ON_LINUX else None
         self.exit_code: int | None = None
-        self.stopping = False
+        self.stopping = self.told = False
         self.wakeup, wakeup_writer = os.pipe()
         for end in (self.wakeup, wakeup_writer):
             os.set_blocking(end, False)
@@ -43,7 +43,7 @@ class Guard:
             signal.signal(stop, self.request_stop)
 
     def request_stop(self, *_: object) -> None:
-        self.stopping = True
+        self.stopping = self.told = True
 
     def run(self) -> int:
         if self.libc:
@@ -105,6 +105,15 @@ class Guard:
                 code = os.waitstatus_to_exitcode(status)
                 self.exit_code = code if code >= 0 else 128 - code
 
+    def orphaned(self) -> bool:
+        """Whether the asker is dead. When it is killed, its files close a moment before we get another parent."""
+        deadline = time.monotonic() + 1
+        while os.getppid() == self.spec["parent"]:
+            if self.told or not self.stopping or time.monotonic() > deadline:
+                return False
+            time.sleep(0.01)
+        return True
+
     def kill_leftovers(self) -> None:
         kill(-self.pid)  # its process group: where there are no subreapers, orphans are found only by this
         deadline = time.monotonic() + 10
@@ -163,7 +172,7 @@ def main() -> int:
     print("pid", pid, flush=True)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     guard.watch()
-    if spec["remove_if_orphaned"] and os.getppid() != spec["parent"]:
+    if spec["remove_if_orphaned"] and guard.orphaned():
         shutil.rmtree(spec["remove_if_orphaned"], ignore_errors=True)
     return guard.exit_code if guard.exit_code is not None else 1
 

@@ -76,7 +76,6 @@ def test_a_host_that_has_no_address(table: Lab) -> None:
 @pytest.mark.parametrize(
     "dsn",
     [
-        f"postgresql://postgres:{SECRET.replace('-', '@')}@HOST/postgres",
         f"postgresql://postgres:{SECRET.replace('-', '/')}@HOST/postgres",
         f"postgresql://postgres:{SECRET.replace('-', '?')}@HOST/postgres",
         f"postgresql://postgres:{SECRET.replace('-', '#')}@HOST/postgres",
@@ -93,6 +92,13 @@ def test_a_host_that_has_no_address(table: Lab) -> None:
 def test_a_connection_string_shows_no_part_of_its_password(table: Lab, dsn: str) -> None:
     error = failure(table, dsn.replace("HOST", address(table)))
     assert "\n" not in error.message
+
+
+def test_nor_does_one_that_is_refused_at_once(table: Lab) -> None:
+    with pytest.raises(ConfigError) as refused:
+        failure(table, f"postgresql://postgres:{SECRET.replace('-', '@')}@{address(table)}/postgres")
+    shown = "".join(traceback.format_exception(refused.value)).replace(str(table.folder), "")
+    assert not any(part in shown for part in ("trout", "whale"))
 
 
 @contextmanager
