@@ -1,5 +1,6 @@
 """Fixtures that every test may use: one Postgres server a session, one empty database a test."""
 
+import signal
 import uuid
 from collections.abc import Iterator
 
@@ -12,6 +13,11 @@ from deploy.local.postgres_binaries import PostgresNotFoundError, find_postgres
 
 # `pytest --hypothesis-profile=thorough`: other examples every time, and many more (tests/replication/examples.py)
 settings.register_profile("thorough", deadline=None, print_blob=True)
+
+
+# A test run in the background is started with Ctrl-C ignored, and so would be what tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

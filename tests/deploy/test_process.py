@@ -142,17 +142,13 @@ def test_nothing_outlives_a_killed(victim, log, tmp_path):
 
 
 def test_a_fork_of_ours_does_not_keep_it_alive(log):
+    """Any process that has inherited the pipe by which the guard knows of us."""
     process = shell("echo $$; sleep 60", log)
-    fork = os.fork()
-    if fork == 0:
-        time.sleep(60)
-        os._exit(0)
-    try:
+    pipe = process._guard.stdin.fileno()
+    with subprocess.Popen(["sleep", "60"], pass_fds=[pipe]) as fork:
         process.stop()
         assert not alive(process.pid)
-    finally:
-        os.kill(fork, signal.SIGKILL)
-        os.waitpid(fork, 0)
+        fork.kill()
 
 
 @pytest.mark.parametrize("on_linux", [True, False], ids=["proc", "ps"])

@@ -20,29 +20,29 @@ ROWS = [
 ]
 
 
-def on_a_terminal(width, show):
-    """What is shown on a terminal so many columns wide."""
+SHOW = """
+from code_location.replication.cli import output
+output.show_rows({rows!r}, numbers=["read"])
+"""
+
+
+def on_a_terminal(width):
+    """What the rows look like on a terminal so many columns wide."""
     ours, theirs = pty.openpty()
     ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
-    child = os.fork()
-    if child == 0:
-        try:
-            os.dup2(theirs, 1)
-            os.environ.pop("COLUMNS", None)
-            sys.stdout = sys.__stdout__ = os.fdopen(1, "w", closefd=False)
-            show()
-        finally:
-            os._exit(0)
-    os.close(theirs)
+    environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+    command = [sys.executable, "-c", SHOW.format(rows=ROWS)]
     shown = b""
-    while True:
-        try:
-            piece = os.read(ours, 65536)
-        except OSError:  # Linux says so when the other end is closed
-            break
-        shown += piece
-    os.waitpid(child, 0)
+    with subprocess.Popen(command, stdout=theirs, env=environment) as shows:
+        os.close(theirs)
+        while True:
+            try:
+                piece = os.read(ours, 65536)
+            except OSError:  # Linux says so when the other end is closed
+                break
+            shown += piece
     os.close(ours)
+    assert shows.returncode == 0
     text = re.sub(r"\x1b\[[0-9;]*m", "", shown.decode())
     return [line.rstrip() for line in text.splitlines()]
 
@@ -71,14 +71,14 @@ def test_nothing_for_no_rows(capsys):
 
 @pytest.mark.parametrize("width", [200, 60])
 def test_columns_wrap_between_words(width):
-    lines = on_a_terminal(width, lambda: output.show_rows(ROWS, numbers=["read"]))
+    lines = on_a_terminal(width)
     assert "1,000,000" in "".join(lines)
     assert max(map(len, lines)) <= width
     assert not [line for line in lines if "…" in line]
 
 
 def test_a_few_lines_each_where_columns_have_no_room():
-    lines = on_a_terminal(20, lambda: output.show_rows(ROWS, numbers=["read"]))
+    lines = on_a_terminal(20)
     assert lines == [
         "users",
         "  read: 1,000,000,",
