@@ -31,8 +31,8 @@ demo: $(INSTALLED) ## replicate an example and real data through Dagster, compar
 up: $(INSTALLED) ## the same, left running with the UI, until Ctrl-C
 	@$(BIN)/python -m deploy.local.demo --keep
 
-test: $(INSTALLED) ## the tests, with a Postgres of their own (two at a time)
-	@$(BIN)/pytest -n 2 --dist loadfile --max-worker-restart 1
+test: $(INSTALLED) ## the tests, with a Postgres of their own (three at a time, as they wait a lot)
+	@$(BIN)/pytest -n 3 --dist loadfile --max-worker-restart 1
 
 test-crash: $(INSTALLED) ## kill processes and servers at every point of the commit protocol (minutes)
 	@$(BIN)/pytest -m crash -n 2 --dist loadfile --max-worker-restart 1

@@ -131,6 +131,7 @@ def test_waiting_has_an_end(dagster):
     dagster.wait_for_run(run_id)
 
 
+@pytest.mark.servers
 def test_definitions_that_do_not_load_are_shown(postgres, dsn, tmp_path):
     (tmp_path / "broken_definitions.py").write_text(
         "import dagster\nraise ValueError('this line is the culprit')\n"

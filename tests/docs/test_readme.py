@@ -35,7 +35,7 @@ def run(folder: Path, *command: str) -> str:
     return ended.stdout
 
 
-@pytest.mark.parametrize("destination", ["postgres", "duckdb"])
+@pytest.mark.parametrize("destination", ["postgres", pytest.param("duckdb", marks=pytest.mark.servers)])
 def test_commands_and_engine(destination, readme, folder, request):
     assert f"`{DUCKDB}`" in readme.text
     path = folder / "replication.yaml"

@@ -233,6 +233,7 @@ def test_the_sensor_starts_a_run_for_what_changed(service):
     assert service.pg("SELECT id FROM target.users WHERE name = 'renamed'") == [(7,)]
 
 
+@pytest.mark.servers
 @pytest.mark.parametrize("end", ["killed", "terminated"])
 def test_a_run_that_was_ended_resumes_where_it_was(service, end):
     """Within the third window of five, while it waits for a row that somebody holds."""

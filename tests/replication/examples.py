@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import HealthCheck, Phase, settings
 
-_MORE = 20
+_MORE = 40
 
 
 def examples(usual: int, **others: Any) -> settings:

@@ -317,4 +317,4 @@ MODES: dict[str, tuple[type[Model], dict[str, Any]]] = {
 def test_mode(pair: Pair, mode: str) -> None:
     model, options = MODES[mode]
     machine = type("ModeMachine", (Machine,), {"pair": pair, "options": options, "model_class": model})
-    run_state_machine_as_test(machine, settings=examples(2, stateful_step_count=8))  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(machine, settings=examples(1, stateful_step_count=10))  # type: ignore[no-untyped-call]

@@ -144,7 +144,7 @@ def test_any_table_arrives_equal_or_is_refused_by_its_column(pair: Pair) -> None
     if pair.source == "postgres":
         pair.write(*postgres_columns.MADE_BY_USERS)
 
-    @examples(5)
+    @examples(3)
     @given(table=SOURCES[pair.source])
     def arrives(table: AnyTable) -> None:
         replication = Replication(pair, table)

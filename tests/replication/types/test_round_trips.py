@@ -24,7 +24,7 @@ def _tables(draw: st.DrawFn) -> tuple[dict[str, str], list[list[str]]]:
     return columns, [list(row) for row in rows]
 
 
-@examples(30)
+@examples(20)
 @given(table=_tables())
 def test_any_table_survives_every_way(
     table: tuple[dict[str, str], list[list[str]]], duck: Duck, other_duck: Duck, pg: Postgres
