@@ -19,7 +19,9 @@ from code_location.metrics.exporter import Family, Reading, SourceError
 
 LEDGER_TABLE = "_replication_loads"
 TOTALS_TABLE = "_replication_totals"
+ATTEMPTS_TABLE = "_replication_attempts"
 OPERATIONS = ("read", "inserted", "updated", "deleted")
+OUTCOMES = ("failed", "retried", "cancelled")
 MODES = ("full_refresh", "append", "merge", "history", "window")
 
 _DESTINATION = ("destination", "schema")
@@ -32,6 +34,12 @@ UP = Family(
     _DESTINATION,
 )
 LOADS = Family("replication_loads_total", "counter", "Committed loads.", (*_TABLE, "mode"))
+ATTEMPTS = Family(
+    "replication_failed_attempts_total",
+    "counter",
+    "Tries of loads that were rolled back: failed for good, tried again, or cancelled.",
+    (*_TABLE, "outcome"),
+)
 ROWS = Family(
     "replication_rows_total", "counter", "Rows read and changed by committed loads.", (*_TABLE, "operation")
 )
@@ -97,6 +105,9 @@ PRUNED = """
                      seconds, NULL FROM {totals}
 """
 
+# what was pruned stands in the same table, as rows that count for many
+FAILED = "SELECT table_name, outcome, sum(attempts) FROM {attempts} GROUP BY table_name, outcome"
+
 
 @dataclass(frozen=True)
 class Destination:
@@ -118,6 +129,7 @@ class _Table:
     """The figures of one table over all modes."""
 
     loads: dict[str, float] = field(default_factory=lambda: dict.fromkeys(MODES, 0.0))
+    attempts: dict[str, float] = field(default_factory=lambda: dict.fromkeys(OUTCOMES, 0.0))
     bytes: float = 0.0
     seconds: float = 0.0
     rows: list[float] = field(default_factory=lambda: [0.0] * len(OPERATIONS))
@@ -139,6 +151,8 @@ class _Table:
     def readings(self, labels: tuple[str, ...]) -> Iterator[Reading]:
         for mode, loads in self.loads.items():
             yield LOADS.at(*labels, mode, value=loads)
+        for outcome, attempts in self.attempts.items():
+            yield ATTEMPTS.at(*labels, outcome, value=attempts)
         for operation, count in zip(OPERATIONS, self.rows, strict=True):
             yield ROWS.at(*labels, operation, value=count)
         yield BYTES.at(*labels, value=self.bytes)
@@ -152,7 +166,7 @@ class _Table:
 class LedgerSource:
     """One destination's ledger as a source (see `exporter.Source`)."""
 
-    families = (LOADS, ROWS, BYTES, SECONDS, LAST_COMMIT, LAST_ROWS)
+    families = (LOADS, ATTEMPTS, ROWS, BYTES, SECONDS, LAST_COMMIT, LAST_ROWS)
 
     def __init__(self, destination: Destination) -> None:
         self._destination = destination
@@ -179,7 +193,10 @@ class LedgerSource:
     def _query(self) -> dict[str, _Table]:
         """The figures by table; just the configured tables' zeros when there is no ledger yet."""
         tables = {name: _Table() for name in self._destination.tables}
-        ledger, totals = (sql.Identifier(self._destination.schema, t) for t in (LEDGER_TABLE, TOTALS_TABLE))
+        ledger, totals, attempts = (
+            sql.Identifier(self._destination.schema, table)
+            for table in (LEDGER_TABLE, TOTALS_TABLE, ATTEMPTS_TABLE)
+        )
         connection = _connect(self._destination)
         try:
             connection.set_session(readonly=True)
@@ -190,6 +207,14 @@ class LedgerSource:
                 cursor.execute(sql.SQL(FIGURES).format(ledger=ledger, pruned=pruned))
                 for name, *row in cursor:
                     tables.setdefault(name, _Table()).add(row)
+                # older ledgers have no such table, and a role that was made for them may not read it
+                cursor.execute(
+                    "SELECT has_table_privilege(to_regclass(%s), 'SELECT')", (attempts.as_string(cursor),)
+                )
+                if cursor.fetchone() == (True,):
+                    cursor.execute(sql.SQL(FAILED).format(attempts=attempts))
+                    for name, outcome, count in cursor:
+                        tables.setdefault(name, _Table()).attempts[outcome] = float(count)
         except errors.UndefinedTable:
             pass  # the first load makes the schema and the ledger
         except psycopg2.Error as error:

@@ -29,6 +29,7 @@ from code_location.orchestration.translator import ReplicationTranslator
 from code_location.replication import ReplicationError, Table, pruning
 from code_location.replication.connectors import destination_of
 from code_location.replication.ledger import Ledger
+from code_location.replication.quantities import counted
 
 VERIFY, CLEAN_UP = "verify", "clean_up"
 
@@ -120,7 +121,9 @@ def _clean_up(project: ReplicationProject) -> JobDefinition:
                     pruned = pruning.prune(session, timedelta(days=config.keep_days), config.keep_last)
         except ReplicationError as error:
             raise Failure(str(error), allow_retries=error.transient) from error
-        context.log.info(f"{pruned:,} rows of the ledger were folded into totals")
+        context.log.info(
+            f"{counted(pruned, 'row')} of the ledger {'was' if pruned == 1 else 'were'} folded into totals"
+        )
         context.add_output_metadata({"pruned": pruned})
 
     @job(

@@ -19,6 +19,7 @@ from dagster import (
     TimeWindowPartitionsDefinition,
     WeeklyPartitionsDefinition,
 )
+from dagster._core.storage.tags import PARTITION_NAME_TAG
 
 from code_location.replication import Table, Window, window_of
 from code_location.replication.config import OnePartition, RangePartition, TimePartition, ValuePartition
@@ -77,6 +78,9 @@ def windows_of(context: AssetExecutionContext, table: Table) -> list[Window | No
             f"table '{table.name}' has partitions, and this run names none of them",
             hint="launch it for a partition or a range; `replicate run` can load the whole table",
         )
+    # Dagster refuses an unknown one, too, when asked for the keys, but doesn't say how they are spelled
+    if (key := context.run.tags.get(PARTITION_NAME_TAG)) is not None:
+        window_of(table, key)
     return list(in_order(table, (window_of(table, key) for key in context.partition_keys)))
 
 

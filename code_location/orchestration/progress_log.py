@@ -11,6 +11,7 @@ from uuid import UUID
 from dagster import DagsterLogManager
 
 from code_location.replication import LoadFailure, LoadResult, Phase, Progress
+from code_location.replication.quantities import counted
 from code_location.replication.reports import GOING_ON
 from code_location.replication.runner import Event
 
@@ -71,7 +72,7 @@ class ProgressLog:
             failed = f"; {self._failed:,} failed" if self._failed else ""
             seconds = time.monotonic() - self._began
             self._log.info(
-                f"{self._ended - self._failed:,} of {self._loads:,} loads committed, {self._rows:,} rows read "
+                f"{self._ended - self._failed:,} of {counted(self._loads, 'load')} committed, {counted(self._rows, 'row')} read "
                 f"in {seconds:.1f} s{failed}"
             )
 
@@ -104,7 +105,7 @@ def _how_far(load: _Load) -> str:
     total = f" of {now.total_rows:,} ({now.rows / now.total_rows:.0%})" if now.total_rows else ""
     if now.phase is Phase.READING:
         return f"{now.request.name}: {now.rows:,}{total} rows, {rows / max(since, 0.001):,.0f} rows/s"
-    staged = f" {now.rows:,} rows" if now.rows else ""
+    staged = f" {counted(now.rows, 'row')}" if now.rows else ""
     return f"{now.request.name}: {GOING_ON[now.phase]}{staged}"
 
 
@@ -113,7 +114,7 @@ def _outcome(result: LoadResult) -> str:
     if result.already_committed:
         return f"{result.request.name}: committed at {entry.committed_at:%Y-%m-%d %H:%M:%S} by an earlier try; not copied again"
     return (
-        f"{result.request.name}: committed; {entry.rows_read:,} rows read, {entry.rows_inserted:,} inserted, "
+        f"{result.request.name}: committed; {counted(entry.rows_read, 'row')} read, {entry.rows_inserted:,} inserted, "
         f"{entry.rows_updated:,} updated, {entry.rows_deleted:,} deleted in {entry.seconds:.2f} s "
         f"({entry.strategy}: {result.reason})"
     )

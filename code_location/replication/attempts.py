@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Literal
 from uuid import UUID
 
 from code_location.replication import ledger_schema
 from code_location.replication.connectors.base import Destination, DestinationSession
 from code_location.replication.errors import ReplicationError
+from code_location.replication.pipeline import attempted
+
+# how long a recording is waited for; and by who is asked to stop
+PATIENCE_SECONDS = 5.0
+CANCELLED_SECONDS = 1.0
 
 Outcome = Literal["failed", "retried", "cancelled"]
 
@@ -29,19 +35,25 @@ class Attempt:
     ended_at: datetime
 
 
-def record(destination: Destination, attempt: Attempt) -> bool:
-    """Writes an attempt down, if the destination lets us; gives whether it did. Raises no ReplicationError.
+def record(destination: Destination, *attempts: Attempt) -> bool:
+    """Writes attempts down, if the destination lets us; gives whether it did. Raises no ReplicationError.
 
     It comes after an error that matters more. Not worth a try when the destination couldn't be reached just now.
     """
     try:
         with destination.session() as session:
             ledger_schema.ensure(session)
-            write(session, attempt)
+            for attempt in attempts:
+                write(session, attempt)
             session.commit()
     except ReplicationError:  # the error that brought us here is the one to raise
         return False
     return True
+
+
+def record_within(seconds: float, destination: Destination, *attempts: Attempt) -> None:
+    """As `record`, but waited for only so long: a destination that doesn't answer holds nobody up."""
+    attempted(partial(record, destination, *attempts), seconds)
 
 
 def write(session: DestinationSession, attempt: Attempt) -> None:

@@ -15,6 +15,7 @@ from code_location.replication.connectors import destination_as_source
 from code_location.replication.connectors.base import Source, SourceSession
 from code_location.replication.errors import ConnectionFailed, LoadError, PlanError, UnsupportedType
 from code_location.replication.plan import ReadFilter
+from code_location.replication.quantities import counted
 from code_location.replication.types import ARROW, Kind, kind_of, source_type
 from code_location.replication.windows import Window
 
@@ -85,7 +86,9 @@ class _Rows:
             # to be waited for in any case: it is asked for beside the rows, on a connection that the next read needs
             there = extract.figures().rows
             if not count == there == extract.rows:
-                raise LoadError(f"{count} rows of table '{self._table.name}' arrived of {there} ({read})")
+                raise LoadError(
+                    f"{counted(count, 'row')} of table '{self._table.name}' arrived of {there} ({read})"
+                )
 
     def _described(self, read: ReadFilter) -> pa.Schema:
         schema = self._session.describe(self._table, read, ARROW)

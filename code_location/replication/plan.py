@@ -15,6 +15,11 @@ from code_location.replication.config import Table
 from code_location.replication.errors import PlanError, SchemaMismatch
 from code_location.replication.lag import earlier
 from code_location.replication.schema_changes import SchemaChanges
+from code_location.replication.target_checks import (
+    require_no_cascades,
+    require_no_cascades_within,
+    require_updatable,
+)
 from code_location.replication.types import Fit, Landing, source_column
 from code_location.replication.windows import Window
 
@@ -252,6 +257,10 @@ def make_plan(
         reason += "; adopts a table that no load has made"
     if strategy not in (Strategy.CREATE, Strategy.SWAP, Strategy.IN_PLACE):
         _check_history(table, names, target)
+    if strategy is Strategy.REPLACE_WINDOW:
+        require_no_cascades(table, target)
+    if strategy is Strategy.UPSERT and table.deletes == "hard":
+        require_no_cascades_within(table, target)
     columns = SchemaChanges(
         table, names, target, own, makes_table=strategy in (Strategy.CREATE, Strategy.SWAP)
     )
@@ -276,6 +285,8 @@ def make_plan(
         allow_empty=request.allow_empty,
         chunk=found.chunk,
     )
+    if strategy is Strategy.UPSERT or (strategy is Strategy.APPEND and plan.key):
+        require_updatable(table, target, {landing.name for landing in plan.landings} - {*plan.key})
     if strategy in (Strategy.CREATE, Strategy.SWAP) or (
         strategy is Strategy.IN_PLACE and not plan.keeps_history
     ):

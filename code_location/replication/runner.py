@@ -6,11 +6,13 @@ import queue
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
+from code_location.replication.attempts import PATIENCE_SECONDS, Attempt, record_within
 from code_location.replication.config import ReplicationConfig
-from code_location.replication.connectors import source_of
+from code_location.replication.connectors import destination_of, source_of
 from code_location.replication.errors import ConnectionFailed, LoadCancelled, ReplicationError
 from code_location.replication.passes import Reads
 from code_location.replication.pipeline import next_of, opened
@@ -57,6 +59,7 @@ def replicate(
                 config, requests, run_id, max(1, min(concurrency, *limits)), retry, snapshot
             )
     except _NoSnapshot as failed:
+        _record(config, requests, run_id, failed)
         for request in requests:
             yield LoadFailure(request, failed.error)
 
@@ -65,6 +68,29 @@ class _NoSnapshot(Exception):
     def __init__(self, error: ReplicationError) -> None:
         super().__init__(str(error))
         self.error = error
+        self.at = datetime.now(UTC)
+
+
+def _record(
+    config: ReplicationConfig, requests: Sequence[LoadRequest], run_id: str, failed: _NoSnapshot
+) -> None:
+    """Writes down that loads failed before they began, if the destination can be reached."""
+    attempts = [
+        Attempt(
+            load_id=request.load_id,
+            run_id=run_id,
+            table_name=request.table.name,
+            window_key=request.window.key if request.window else None,
+            attempt=1,
+            outcome="failed",
+            error_class=type(failed.error).__name__,
+            started_at=failed.at,
+            ended_at=failed.at,
+        )
+        for request in requests
+    ]
+    with suppress(ReplicationError):  # why loads failed matters more than that it can't be noted
+        record_within(PATIENCE_SECONDS, destination_of(config), *attempts)
 
 
 @contextmanager

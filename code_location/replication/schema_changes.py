@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from code_location.replication.config import Table
@@ -10,7 +11,7 @@ from code_location.replication.errors import SchemaMismatch
 from code_location.replication.types import Fit, Landing
 
 if TYPE_CHECKING:
-    from code_location.replication.connectors.base import TargetState
+    from code_location.replication.connectors.base import Obstacle, TargetState
 
 
 class SchemaChanges:
@@ -29,6 +30,7 @@ class SchemaChanges:
         used = [*table.primary_key, table.cursor, *(dimension.column for dimension in table.dimensions)]
         self._needed = {names[column] for column in used if column is not None}
         self._problems: list[str] = []
+        self._in_the_way: list[str] = []
         self.landings: tuple[Landing, ...] = ()
         self.types: dict[str, str] = {}
         self.add: tuple[Landing, ...] = ()
@@ -51,11 +53,14 @@ class SchemaChanges:
                 kept.append(landing)
                 self._compare(landing, there[landing.name], fit(landing.type, there[landing.name]), policy)
         self._vanished({landing.name for landing in (*landings, *self._own)}, policy)
-        if self._problems:
-            self._refuse(policy)
         self.landings = tuple(kept)
         own_new = tuple(c for c in self._own if self._makes_table or c.name not in there)
         self.add = own_new if self._makes_table else (*add, *own_new)
+        if self.add and not self._makes_table and self._target.unalterable:
+            names = ", ".join(f"'{column.name}'" for column in self.add)
+            self._problems.append(f"column {names} can't be added there: {self._target.unalterable}")
+        if self._problems:
+            self._refuse(policy)
         written = {landing.name: landing.type for landing in kept}
         if self._makes_table:
             self.types = {**written, **{column.name: column.type for column in self._own}}
@@ -77,6 +82,9 @@ class SchemaChanges:
         return False
 
     def _compare(self, landing: Landing, existing: str, fit: Fit, policy: str) -> None:
+        if landing.name in self._target.generated and not self._makes_table:
+            self._problems.append(f"column '{landing.name}' is generated there, nothing can be written to it")
+            return
         if fit is Fit.SAME:
             return
         if self._makes_table and (policy == "evolve" or (policy == "discard" and fit is Fit.HOLDS)):
@@ -84,10 +92,24 @@ class SchemaChanges:
         elif self._makes_table:
             self._problems.append(f"column '{landing.name}' is {existing} there, not {landing.type}")
         elif fit is Fit.WIDENS and policy == "evolve":
-            self.widen[landing.name] = landing.type
-            self.remarks.append(f"widens column '{landing.name}' from {existing} to {landing.type}")
+            self._widen(landing, existing)
         elif fit is not Fit.HOLDS:
             self._problems.append(f"column '{landing.name}' is {existing} there, not {landing.type}")
+
+    @cached_property
+    def _obstacles(self) -> Mapping[str, Sequence[Obstacle]]:
+        return self._target.obstacles()
+
+    def _widen(self, landing: Landing, existing: str) -> None:
+        found = self._obstacles.get(landing.name, ())
+        in_the_way = [one.what for one in found if landing.type not in one.allows]
+        change = f"column '{landing.name}' from {existing} to {landing.type}"
+        if self._target.unalterable or in_the_way:
+            why = self._target.unalterable or f"in the way: {', '.join(in_the_way)}"
+            self._problems.append(f"nothing can widen {change}; {why}")
+            self._in_the_way += [what for what in in_the_way if what not in self._in_the_way]
+        self.widen[landing.name] = landing.type
+        self.remarks.append(f"widens {change}")
 
     def _vanished(self, written: set[str], policy: str) -> None:
         for name in self._target.columns:
@@ -105,6 +127,10 @@ class SchemaChanges:
     def _refuse(self, policy: str) -> None:
         if policy == "freeze":
             hint = "schema_changes: freeze allows no difference; change the destination table, or the setting"
+        elif self._in_the_way:
+            hint = f"drop {', '.join(self._in_the_way)} and make it again after the load, or change the type yourself"
+        elif self._target.unalterable:
+            hint = "change the destination table yourself"
         elif self._target.attachments:
             hint = "change the destination table; it can't be swapped because of: " + "; ".join(
                 self._target.attachments

@@ -28,12 +28,15 @@ class TimeSpan:
         """Grows with the spans of one column. A day that a time zone left out begins when the next one does."""
         return self.start.replace(tzinfo=ZoneInfo(self.timezone)).timestamp(), self.start
 
-    def bounds(self, column_type: pa.DataType, column: str) -> tuple[str, str]:
-        """Both ends as text that casts exactly to the column's type. Raises PlanError for one that has no such times."""
+    def bounds(self, column_type: pa.DataType, column: str, type_name: str) -> tuple[str, str]:
+        """Both ends as text that casts exactly to the column's type, which its system calls `type_name`.
+
+        Raises PlanError for a type that has no such times.
+        """
         if pa.types.is_date(column_type):
             if (self.start.time(), self.end.time()) != (time(), time()):
                 raise PlanError(
-                    f"partition column '{column}' is of type {column_type}, which has no hours",
+                    f"partition column '{column}' is of type {type_name}, which has no hours",
                     hint="partition by: day, with an offset of whole days if with any",
                 )
             return self.start.date().isoformat(), self.end.date().isoformat()
@@ -42,8 +45,8 @@ class TimeSpan:
                 return self._shown(self.start), self._shown(self.end)
             return self._instant(self.start), self._instant(self.end)
         raise PlanError(
-            f"partition column '{column}' is of type {column_type}",
-            hint="partition by a date or timestamp column",
+            f"partition column '{column}' is of type {type_name}",
+            hint="partition by a date or timestamp column, or copy a view that has one",
         )
 
     def _instant(self, moment: datetime) -> str:
@@ -69,15 +72,15 @@ class NumberSpan:
         """Grows with the spans of one column."""
         return (self.low,)
 
-    def bounds(self, column_type: pa.DataType, column: str) -> tuple[str, str]:
+    def bounds(self, column_type: pa.DataType, column: str, type_name: str) -> tuple[str, str]:
         """Both ends as text. Raises PlanError for a column that isn't of numbers."""
         kinds = pa.types
         if not (
             kinds.is_integer(column_type) or kinds.is_decimal(column_type) or kinds.is_floating(column_type)
         ):
             raise PlanError(
-                f"partition column '{column}' is of type {column_type}",
-                hint="partition by: range needs a column of numbers",
+                f"partition column '{column}' is of type {type_name}",
+                hint="partition by: range needs a column of numbers: take another one, or copy a view that has one",
             )
         return str(self.low), str(self.high)
 

@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from code_location.replication.config import ReplicationConfig, Table
 from code_location.replication.config.table import Target
+from code_location.replication.config.wording import nearest
 from code_location.replication.connectors import destination_of
 from code_location.replication.connectors.apply import Dialect
 from code_location.replication.connectors.base import Destination, DestinationSession, TargetState
@@ -31,6 +32,7 @@ from code_location.replication.errors import (
 )
 from code_location.replication.pipeline import opened, read_ahead
 from code_location.replication.plan import Found, LoadRequest, Plan, ReadFilter, Strategy, make_plan
+from code_location.replication.quantities import counted
 from code_location.replication.storable import KINDS_OF_TEXT, Frame, storable
 from code_location.replication.transfer import RetryPolicy
 from code_location.replication.types import Kind, Landing, as_kind, kind_of
@@ -186,7 +188,7 @@ class _Storing:
                 session.add_index(plan, session.target(plan), plan.names[column])
         if changes.inserted != staged:
             raise LoadError(
-                f"{staged} rows were staged and {changes.inserted} stored in '{self._table.name}'"
+                f"{counted(staged, 'row')} were staged and {changes.inserted} stored in '{self._table.name}'"
             )
         counts = self._counted(session, staged)
         session.finish(plan)
@@ -232,7 +234,7 @@ class _Storing:
         for column in self._told_by():
             if column not in schema.names:
                 raise PlanError(
-                    f"there is no column '{column}', which `partition_expr` names",
+                    f"there is no column '{column}', which `partition_expr` names{nearest(column, schema.names)}",
                     hint="the columns are " + ", ".join(schema.names),
                 )
 
@@ -253,7 +255,7 @@ class _Storing:
         if outside := staged - sum(counts.values()):
             keys = ", ".join(window.key for window in self._stretches)
             raise LoadError(
-                f"{outside:,} of {staged:,} rows for table '{self._table.name}' don't belong to partition {keys}, "
+                f"{outside:,} of {counted(staged, 'row')} for table '{self._table.name}' don't belong to partition {keys}, "
                 "and would never be replaced",
                 hint="nothing was changed; leave them out before they are returned",
             )

@@ -16,12 +16,17 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
 
 import pyarrow as pa
 
 from code_location.replication import chunks
-from code_location.replication.attempts import Attempt, Outcome, record
+from code_location.replication.attempts import (
+    CANCELLED_SECONDS,
+    PATIENCE_SECONDS,
+    Attempt,
+    Outcome,
+    record_within,
+)
 from code_location.replication.config import ReplicationConfig
 from code_location.replication.connectors import destination_of
 from code_location.replication.connectors.base import (
@@ -39,9 +44,10 @@ from code_location.replication.errors import (
 )
 from code_location.replication.ledger import Ledger, LedgerEntry
 from code_location.replication.passes import Reads
-from code_location.replication.pipeline import attempted, opened, read_ahead
+from code_location.replication.pipeline import opened, read_ahead
 from code_location.replication.plan import LoadRequest, Plan
 from code_location.replication.planning import found_by, plan_with
+from code_location.replication.quantities import counted
 from code_location.replication.reports import LoadResult, Phase, Progress, Report
 from code_location.replication.table_rows import table_rows
 from code_location.replication.verify import WHAT_TO_DO, differences
@@ -50,7 +56,6 @@ __all__ = ["LoadRequest", "LoadResult", "Phase", "Progress", "Report", "RetryPol
 
 _REPORT_SECONDS = 0.2
 _CANCEL_SECONDS = 0.1
-_RECORD_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -153,8 +158,12 @@ class _Load:
         self._start()
 
     def record(self, error: ReplicationError, attempt: int, outcome: Outcome, started_at: datetime) -> None:
-        """Writes a try that failed down, beside the ledger, if the destination can be reached."""
-        if not self._connected or isinstance(error, ConnectionFailed):
+        """Writes a try that failed down, beside the ledger, if the destination can be reached.
+
+        Not one whose COMMIT is unanswered: it may not have failed.
+        """
+        unanswered = self.phase is Phase.COMMITTING and isinstance(error, ConnectionFailed)
+        if unanswered or not self._connected:
             return
         window = self.request.window
         failed = Attempt(
@@ -168,10 +177,8 @@ class _Load:
             started_at=started_at,
             ended_at=datetime.now(UTC),
         )
-        if outcome == "cancelled":  # who is asked to stop doesn't wait for it for long
-            attempted(partial(record, self._destination, failed), _RECORD_SECONDS)
-        else:
-            record(self._destination, failed)
+        patience = CANCELLED_SECONDS if outcome == "cancelled" else PATIENCE_SECONDS
+        record_within(patience, self._destination, failed)
 
     def _start(self) -> None:
         self._rows = self._bytes = 0
@@ -281,11 +288,13 @@ class _Load:
         counts = {"source_rows": extract.rows, "staged_rows": staged, "destination_rows": final.rows}
         if len({*counts.values(), self._rows}) > 1:
             raise VerificationFailed(
-                f"{request.name}: the source has {extract.rows} rows to copy, {self._rows} were read, {staged} "
+                f"{request.name}: the source has {counted(extract.rows, 'row')} to copy, {self._rows} were read, {staged} "
                 f"staged, and {final.rows} would be committed",
                 hint="nothing was changed; was the source written to without a transaction?",
                 differences=[
-                    FigureDifference("", f"rows, {what}", str(extract.rows), str(rows), f"{rows} rows {what}")
+                    FigureDifference(
+                        "", f"rows, {what}", str(extract.rows), str(rows), f"{counted(rows, 'row')} {what}"
+                    )
                     for what, rows in (
                         ("read", self._rows),
                         ("staged", staged),

@@ -17,6 +17,7 @@ from fractions import Fraction
 import pyarrow as pa
 
 from code_location.replication.errors import FigureDifference
+from code_location.replication.quantities import counted
 from code_location.replication.types import Kind, element_kind, kind_of, source_type
 
 
@@ -230,7 +231,9 @@ WHAT_TO_DO = (
 def differences(source: Figures, destination: Figures) -> list[FigureDifference]:
     """What differs, the first figure of each column that does; empty when the rows agree."""
     if source.rows != destination.rows:
-        words = f"the source has {source.rows} rows to copy, and {destination.rows} would be committed"
+        words = (
+            f"the source has {counted(source.rows, 'row')} to copy, and {destination.rows} would be committed"
+        )
         return [FigureDifference("", "rows", str(source.rows), str(destination.rows), words)]
     found = []
     for column, expected in source.columns.items():

@@ -9,7 +9,7 @@ from itertools import product
 
 import pyarrow as pa
 
-from code_location.replication.config import window_keys
+from code_location.replication.config import window_keys, wrong_keys
 from code_location.replication.config.partition import (
     OnePartition,
     RangePartition,
@@ -31,23 +31,24 @@ class Condition:
     span: Span
     takes_nulls: bool = False
 
-    def bounds(self, column_type: pa.DataType) -> tuple[str, str]:
+    def bounds(self, column_type: pa.DataType, type_name: str = "") -> tuple[str, str]:
         """Lower (inclusive) and upper bound (exclusive) as text that casts exactly to the column's type.
 
-        Raises PlanError for a column that such bounds don't fit, and for a single value.
+        Errors call the type by `type_name`, as its system spells it. Raises PlanError for a column that such
+        bounds don't fit, and for a single value.
         """
         if isinstance(self.span, Value):
             raise PlanError(f"'{self.span.text}' of column '{self.column}' is one value and has no bounds")
-        return self.span.bounds(column_type, self.column)
+        return self.span.bounds(column_type, self.column, type_name or str(column_type))
 
-    def comparisons(self, column_type: pa.DataType) -> tuple[tuple[str, str], ...]:
+    def comparisons(self, column_type: pa.DataType, type_name: str = "") -> tuple[tuple[str, str], ...]:
         """What the column has to meet, all of it: SQL operators, each with a text that casts exactly.
 
         Such as `((">=", "2024-03-01"), ("<", "2024-03-02"))`. Raises PlanError as `bounds` does.
         """
         if isinstance(self.span, Value):
             return (("=", self.span.text),)
-        low, high = self.bounds(column_type)
+        low, high = self.bounds(column_type, type_name)
         return ((">=", low), ("<", high))
 
 
@@ -65,6 +66,15 @@ def window_of(table: Table, key: str) -> Window:
     Raises PlanError when the table has no partitions, or not that one.
     """
     return _crossed(_parts(table, key))
+
+
+def first_window(partition: OnePartition) -> Window:
+    """The first window of one dimension by itself."""
+    if isinstance(partition, ValuePartition):
+        return _value_window(partition, partition.keys[0])
+    if isinstance(partition, RangePartition):
+        return _range_window(partition, partition.start)
+    return _time_window(partition, window_keys.first(partition))
 
 
 def windows_between(table: Table, first: str, last: str) -> Iterator[Window]:
@@ -162,38 +172,28 @@ def _parts(table: Table, key: str) -> list[Window]:
             hint="add `partition:` to the table, or leave the key out",
         )
     parts = key.split(SEPARATOR) if len(dimensions) > 1 else [key]
-    if len(parts) != len(dimensions):
-        columns = SEPARATOR.join(f"<{partition.column}>" for partition in dimensions)
-        raise PlanError(f"'{key}' is not a partition of '{table.name}'", hint=f"a key reads {columns}")
-    return [
-        _part(table.name, key, partition, part) for partition, part in zip(dimensions, parts, strict=True)
-    ]
+    # not strict, as there may be too few or too many
+    windows = [_part(partition, part) for partition, part in zip(dimensions, parts, strict=False)]
+    found = [window for window in windows if window]
+    if not len(found) == len(parts) == len(dimensions):
+        raise PlanError(
+            f"'{key}' is not a partition of '{table.name}'",
+            hint=wrong_keys.explained(
+                dimensions, parts, SEPARATOR, lambda partition, part: _part(partition, part) is not None
+            ),
+        )
+    return found
 
 
-def _part(table: str, key: str, partition: OnePartition, part: str) -> Window:
-    about = f"'{key}' is not a partition of '{table}'"
+def _part(partition: OnePartition, key: str) -> Window | None:
+    """The window of a key in one dimension; None when it is none of its keys."""
     if isinstance(partition, ValuePartition):
-        if part not in partition.keys:
-            raise PlanError(about, hint=_hint(key, part, "its partitions are " + ", ".join(partition.keys)))
-        return _value_window(partition, part)
+        return _value_window(partition, key) if key in partition.keys else None
     if isinstance(partition, RangePartition):
-        low = window_keys.range_of(partition, part)
-        if low is None:
-            raise PlanError(about, hint=_hint(key, part, window_keys.spelling(partition)))
-        return _range_window(partition, low)
-    start = window_keys.time_of(partition, part)
-    if start is None:
-        raise PlanError(about, hint=_hint(key, part, window_keys.spelling(partition)))
-    if not window_keys.within(partition, start):
-        first = window_keys.key_of(partition, window_keys.first(partition))
-        last = window_keys.last_end(partition)
-        until = f" and before {window_keys.key_of(partition, last)}" if last else ""
-        raise PlanError(f"{about}: they run from {first}{until}")
-    return _time_window(partition, start)
-
-
-def _hint(key: str, part: str, hint: str) -> str:
-    return hint if part == key else f"'{part}': {hint}"
+        low = window_keys.range_of(partition, key)
+        return None if low is None else _range_window(partition, low)
+    start = window_keys.time_of(partition, key)
+    return _time_window(partition, start) if start and window_keys.within(partition, start) else None
 
 
 def _crossed(parts: Sequence[Window]) -> Window:

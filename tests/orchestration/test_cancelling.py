@@ -56,6 +56,13 @@ PHASES = {
     # a count has no use for the values
     "reading": VIEW.format(name="name || CASE WHEN slept() THEN '' END"),
     "applying": "CREATE TRIGGER slow BEFORE INSERT ON target.slow FOR EACH ROW EXECUTE FUNCTION sleep()",
+    # by hashes texts are compared; the side that reads has a search path of its own
+    "verifying": """
+        CREATE FUNCTION public.hashtext(text) RETURNS integer LANGUAGE plpgsql
+            AS 'BEGIN PERFORM pg_sleep(0.1); RETURN pg_catalog.hashtext($1); END';
+        DO $$ BEGIN
+            EXECUTE format('ALTER DATABASE %I SET search_path = public, pg_catalog', current_database());
+        END $$""",
 }
 
 
@@ -114,6 +121,10 @@ def test_it_stops_at_once_and_rolls_back(dagster, databases, tmp_path, phase, ex
     eventually(lambda: any(event == "PgSleep" for event, _ in activity(databases)) and run.materialized)
     # it is well into the phase
     time.sleep(0.5)
+    if phase == "verifying":
+        [statement] = [statement for event, statement in activity(databases) if event == "PgSleep"]
+        assert statement.startswith("SELECT")
+        assert '"target"."slow"' in statement
     began = time.monotonic()
     dagster.terminate(run)
     eventually(lambda: not activity(databases))

@@ -1,5 +1,6 @@
 """What a partition of an asset in Python stands for is what it stands for in a replicated table."""
 
+import re
 from datetime import datetime
 from pathlib import Path
 
@@ -86,10 +87,36 @@ def test_hours_that_come_twice_are_two(tmp_path):
     assert (day.conditions[0].span.start.hour, day.conditions[0].span.end.day) == (0, 28)
 
 
-@pytest.mark.parametrize("metadata", [{}, {"partition_expr": {"other": "a"}}, {"partition_expr": "a"}])
-def test_a_column_for_each_dimension(tmp_path, metadata):
+@pytest.mark.parametrize(
+    ("said", "problem"),
+    [
+        (None, "nothing says which column tells their rows apart"),
+        ("a", "have 2 dimensions, and `partition_expr` is no mapping of their names to columns"),
+        (
+            {"day": "a", "regoin": "b"},
+            "names 'regoin', which is no dimension of the asset's partitions: they have 'region', 'day' (",
+        ),
+        (
+            {"days": "a", "region": "b"},
+            "names 'days', which is no dimension of the asset's partitions: they have 'day', 'region' (",
+        ),
+        ({"region": "b"}, "names no column for dimension 'day'"),
+        ({"day": 1, "region": "b"}, "names no column for dimension 'day'"),
+    ],
+)
+def test_a_column_for_each_dimension(tmp_path, said, problem):
     project = project_of(tmp_path, "{by: value, column: at, values: [eu]}")
     days, values = dg.DailyPartitionsDefinition("2024-01-01"), dg.StaticPartitionsDefinition(["x"])
     both = dg.MultiPartitionsDefinition({"day": days, "region": values})
-    with pytest.raises(PlanError, match=r'"partition_expr": {"day": <column>, "region": <column>}'):
-        windows_to_store(project, ["2024-01-01|x"], both, metadata)
+    with pytest.raises(PlanError, match=re.escape(problem)) as caught:
+        windows_to_store(project, ["2024-01-01|x"], both, {"partition_expr": said})
+    assert caught.value.hint == 'write metadata={"partition_expr": {"day": <column>, "region": <column>}}'
+
+
+def test_one_column_for_one_dimension(tmp_path):
+    project = project_of(tmp_path, "{by: value, column: at, values: [eu]}")
+    with pytest.raises(PlanError, match="have one dimension") as caught:
+        windows_to_store(
+            project, ["x"], dg.StaticPartitionsDefinition(["x"]), {"partition_expr": {"day": "a"}}
+        )
+    assert caught.value.hint == 'write metadata={"partition_expr": <column>}'

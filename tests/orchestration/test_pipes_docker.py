@@ -3,12 +3,15 @@
 import os
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from tests.orchestration.harness import TABLES, Lab
+from tests.orchestration.launched import launched
+from tests.orchestration.test_cancelling import WITHIN_SECONDS
 from tests.orchestration.test_pipes import ASSETS, waits_for_a_row
 from tests.orchestration.test_ranges import DAYS, eventually
 from tests.replication.harness import Background
@@ -71,3 +74,27 @@ def test_without_an_image_the_error_says_what_to_set(lab, contained, monkeypatch
     with lab.dagster(contained.replace(f"image={IMAGE!r}, ", "")) as dagster:
         run = dagster.run(["products"], fails=True)
     assert "there is no image to load in (set DAGSTER_CURRENT_IMAGE" in run.errors
+
+
+def test_a_load_that_is_cancelled_is_rolled_back_and_its_container_gone(lab, contained):
+    """The run is a process, as it takes one to be stopped from outside."""
+    with launched(lab.folder, contained) as dagster:
+        first = dagster.run(["users"])
+        eventually(lambda: dagster.status(first) == "SUCCESS", timeout=60)
+        lab.duck("UPDATE users SET name = 'new', updated_at = TIMESTAMP '2025-01-01' WHERE id = 7")
+        with psycopg.connect(lab.dsn) as holder:
+            holder.execute("SELECT FROM target.users FOR UPDATE")
+            run = dagster.run(["users"])
+            eventually(lambda: waits_for_a_row(lab, "users"), timeout=60)
+            assert len(containers()) == 1
+            began = time.monotonic()
+            dagster.terminate(run)
+            eventually(lambda: not waits_for_a_row(lab, "users"))
+            stopped = time.monotonic() - began
+            eventually(lambda: dagster.status(run) == "CANCELED")
+            # the row is still held
+            assert containers() == []
+    assert stopped < WITHIN_SECONDS
+    assert run.materialized == []
+    assert lab.pg("SELECT name FROM target.users WHERE id = 7") == [("user 7",)]
+    assert lab.loads() == [("users", None)]

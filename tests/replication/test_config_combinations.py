@@ -276,7 +276,8 @@ DAGSTER = {
     "sensor with partition": (
         "name: a, sensor: true, " + DAYS + "}",
         [
-            "5:15: 'sensor' doesn't go with 'partition': use 'schedule', or backfill the partitions that changed"
+            "5:15: 'sensor' doesn't go with 'partition': a source tells that a table changed, not in which windows. Use "
+            "'schedule', which loads the latest, or leave out 'partition' and load what changed by mode 'merge' and 'cursor'"
         ],
     ),
     "cron": (

@@ -153,7 +153,9 @@ DEFAULTS = {
     ),
     "a default's column is a key": (
         CONNECTIONS + "defaults: {columns: {exclude: [id]}}\n" + TABLES,
-        ["6:5: 'id' is the primary key and can't be excluded ('columns' comes from defaults in line 4)"],
+        [
+            "6:5: 'id' is the primary key and can't be excluded ('columns.exclude' comes from defaults in line 4)"
+        ],
     ),
 }
 

@@ -221,7 +221,7 @@ def test_rows_without_a_window(file: Path) -> None:
         return [row[0] for row in rows(file, wanted, ReadFilter(window=window_of(wanted, key)))]
 
     refused = table(partition=parts)
-    assert "1 rows of table 't' have no value in the partition column 'part'" in refusal(
+    assert "1 row of table 't' without a value in the partition column 'part'" in refusal(
         file, refused, ReadFilter(window=window_of(refused, "10-19"))
     )
     assert (ids("0-9", nulls="first"), ids("10-19", nulls="first")) == ([0, 1], [2, 3])

@@ -288,7 +288,7 @@ def test_rows_without_a_partition_value_are_refused_ignored_or_first(here: Lab) 
         one = table(here, partition={"by": "day", "column": "day", "start": date(2024, 1, 1), "nulls": nulls})
         return sorted(read(here, one, ReadFilter(window=window_of(one, key)))["day"].to_pylist(), key=str)
 
-    with pytest.raises(PlanError, match="1 rows of table 't' have no value in the partition column 'day'"):
+    with pytest.raises(PlanError, match="1 row of table 't' without a value in the partition column 'day'"):
         days("refuse", "2024-01-02")
     assert days("ignore", "2024-01-01") == [date(2024, 1, 1)]
     assert days("first", "2024-01-01") == [date(2024, 1, 1), None]

@@ -280,8 +280,10 @@ def test_rows_of_other_windows_are_refused(either):
         assert "nothing was changed" in caught.value.hint
     assert got(either)["id"].to_pylist() == [1]
     assert either.leftovers() == []
-    with pytest.raises(PlanError, match="there is no column 'region', which `partition_expr` names"):
-        put(either, {"id": [1]}, windows=[of("eu")])
+    with pytest.raises(
+        PlanError, match=r"no column 'region', which `partition_expr` names; did you mean 'regions'\?"
+    ):
+        put(either, {"id": [1], "regions": ["eu"]}, windows=[of("eu")])
     with pytest.raises(PlanError, match="no partition of table 't'"):
         put(either, {"id": [1]}, windows=[])
     assert got(either)["id"].to_pylist() == [1]

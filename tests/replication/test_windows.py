@@ -100,7 +100,7 @@ def test_without_a_key_a_window_is_replaced_all_the_same(lab: Lab) -> None:
 def test_rows_without_a_day_are_refused(events: Lab) -> None:
     events.duck("INSERT INTO events VALUES (500, NULL, 'lost'), (501, NULL, 'lost')")
     with pytest.raises(
-        PlanError, match=r"^2 rows of table 'events' have no value in the partition column 'happened'"
+        PlanError, match=r"^2 rows of table 'events' without a value in the partition column 'happened'"
     ):
         events.load(EVENTS, FIRST)
     assert days(events) == {FIRST: 10, SECOND: 10}
@@ -143,9 +143,9 @@ def test_rows_without_a_day_are_left_out_on_both_sides(events: Lab) -> None:
     [
         (
             "2024-02-29",
-            "'2024-02-29' is not a partition of 'events': they run from 2024-03-01 and before 2024-03-11",
+            "'2024-02-29' is not a partition of 'events' .they run from 2024-03-01 and before 2024-03-11",
         ),
-        ("2024-03-11", "'2024-03-11' is not a partition of 'events': they run from"),
+        ("2024-03-11", "'2024-03-11' is not a partition of 'events' .they run from"),
         ("2024-3-1", "'2024-3-1' is not a partition of 'events' .a day reads YYYY-MM-DD"),
         ("20240301", "'20240301' is not a partition of 'events' .a day reads"),
         ("2024-03-01T00:00", "is not a partition of 'events' .a day reads"),
@@ -169,7 +169,7 @@ def test_keys_of_a_table_without_windows_and_in_the_wrong_order(lab: Lab) -> Non
 def test_a_column_that_is_no_time_is_refused(lab: Lab) -> None:
     lab.duck("CREATE TABLE events AS SELECT 1 AS id, '2024-03-01' AS happened")
     with pytest.raises(
-        PlanError, match=r"partition column 'happened' is of type (VARCHAR|string) .partition by a date or"
+        PlanError, match=r"partition column 'happened' is of type VARCHAR .partition by a date or"
     ):
         lab.load(EVENTS, FIRST)
 

@@ -49,8 +49,8 @@ def test_a_key_names_both_in_the_order_of_the_dimensions_names() -> None:
     [
         ("2024-03-02", "a key reads <day>|<shop>"),
         ("2024-03-02|east|x", "a key reads <day>|<shop>"),
-        ("east|2024-03-02", "'east': a day reads YYYY-MM-DD"),
-        ("2024-03-02|north", "'north': its partitions are west, east"),
+        ("east|2024-03-02", "its parts are in the wrong order: write '2024-03-02|east'"),
+        ("2024-03-02|north", "'north' is none of dimension 'shop': its partitions are west, east"),
     ],
 )
 def test_what_is_no_key(key: str, hint: str) -> None:
@@ -171,7 +171,7 @@ def test_rows_without_a_value_in_one_of_the_dimensions(either: Lab) -> None:
     either.duck(
         MADE, "INSERT INTO sales VALUES (200, '2024-03-02', NULL, 'lost'), (201, NULL, 'east', 'lost')"
     )
-    message = "1 rows of table 'sales' have no value in the partition column"
+    message = "1 row of table 'sales' without a value in the partition column"
     with pytest.raises(PlanError, match=f"{message} 'day'"):
         either.load(SALES, "2024-03-01|west")
     half = {**SALES, "partition": [{**DAY, "nulls": "ignore"}, SHOP]}
@@ -210,7 +210,7 @@ def test_from_postgres(lab: Lab) -> None:
     )
     connections = {"source": lab.postgres_at(), "destination": lab.duckdb_at()}
     with pytest.raises(
-        PlanError, match="1 rows of table 'sales' have no value in the partition column 'day'"
+        PlanError, match="1 row of table 'sales' without a value in the partition column 'day'"
     ):
         lab.load(SALES, "2024-03-01|west", config=lab.config(SALES, **connections))
     options = {**SALES, "partition": [SHOP, {**DAY, "nulls": "first"}]}

@@ -172,9 +172,8 @@ def test_keys_outside(by: str, outside: list[str]) -> None:
     for key in outside:
         with pytest.raises(PlanError) as caught:
             window_of(table, key)
-        assert caught.value.message == (
-            f"'{key}' is not a partition of 't': they run from 2024-01-01{last} and before 2024-04-01{last}"
-        )
+        assert caught.value.message == f"'{key}' is not a partition of 't'"
+        assert caught.value.hint == f"they run from 2024-01-01{last} and before 2024-04-01{last}"
 
 
 def test_hours_of_a_date() -> None:

@@ -48,3 +48,14 @@ def test_what_is_no_key_of_two_dimensions(project: Project) -> None:
     assert ended.code == 2
     assert "'2024-03-02' is not a partition of 'sales'" in ended.stderr
     assert "a key reads <day>|<region>" in ended.stderr
+
+
+def test_each_part_of_a_key_is_judged(project: Project) -> None:
+    project.write(project.yaml + TABLE.replace("[eu, us]", "[eu-west, us-east]"))
+    ended = project.run_here("run", "--table", "sales", "--partition", "2024-03-02|eu-wst")
+    assert ended.code == 2
+    assert "'eu-wst' is none of dimension 'region'" in ended.stderr
+    assert "did you mean 'eu-west'?" in ended.stderr
+    ended = project.run_here("plan", "--partition", "eu-west|2024-03-02")
+    assert ended.code == 2
+    assert "its parts are in the wrong order: write '2024-03-02|eu-west'" in ended.stderr

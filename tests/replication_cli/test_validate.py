@@ -86,7 +86,7 @@ def test_all_that_the_live_source_says_against_it(project):
         "replication.yaml:7:6: the source has no table 'activities'; did you mean 'activity'?",
         "replication.yaml:8:35: 'nr' is not a column of table 'far'",
     ]
-    assert lines[3].startswith("replication.yaml:9:")
+    assert lines[3].startswith("replication.yaml:11:5: ")
     assert "age" in lines[3]
     assert len(lines) == 4
 

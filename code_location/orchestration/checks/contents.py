@@ -8,6 +8,7 @@ from code_location.orchestration.checks.names import CONTENTS, MOST_ROWS
 from code_location.replication import Table
 from code_location.replication.contents import Contents, compare_contents
 from code_location.replication.diff import Difference, Kind
+from code_location.replication.quantities import counted
 from code_location.replication.sides import Sides
 
 DESCRIPTION = (
@@ -44,9 +45,11 @@ def contents(sides: Sides, key: AssetKey, table: Table, run_id: str | None) -> A
 
 
 def _description(found: Contents) -> str:
-    sizes = f"{found.source_rows:,} rows in the source, {found.destination_rows:,} in the destination"
+    sizes = (
+        f"{counted(found.source_rows, 'row')} in the source, {found.destination_rows:,} in the destination"
+    )
     if found.equal:
-        return f"{found.destination_rows:,} rows are equal ({found.scope})"
+        return f"{counted(found.destination_rows, 'row')} {'is' if found.destination_rows == 1 else 'are'} equal ({found.scope})"
     if not found.first:
         return f"different, and without a primary key it can't be said in which rows; {sizes} ({found.scope})"
     least = "" if found.complete else "at least "

@@ -17,7 +17,8 @@ SCHEMA: Check = "schema_unchanged"
 SCHEMA_CHANGE: Check = "column_schema_change"  # Dagster's own, and its name
 CONTENTS: Check = "contents_match_source"
 
-# Dagster takes as long to load a check as a table, for each job that it is in: of more tables none has any by default
+# Dagster takes as long to load a check as a table, for each job that it is in (2,000 tables: 12 s instead of 3), and some
+# events for each answer: of more tables none has any by default
 MANY_TABLES = 500
 # rows that a failed check names
 MOST_ROWS = 10

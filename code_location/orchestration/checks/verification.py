@@ -21,6 +21,7 @@ from code_location.orchestration.table_data import ReplicationTableData
 from code_location.replication import ConfigError, LoadFailure, LoadResult, Table
 from code_location.replication.errors import ConnectionFailed, VerificationFailed
 from code_location.replication.ledger import STATE, LedgerEntry
+from code_location.replication.quantities import counted
 from code_location.replication.sides import Sides, ask_each
 
 
@@ -117,7 +118,7 @@ def recorded_verification(key: AssetKey, entries: Sequence[LedgerEntry]) -> Asse
         asset_key=key,
         check_name=LOAD_VERIFIED,
         passed=True,
-        description=f"{rows:,} rows{windows} arrived as the source held them: {what}"
+        description=f"{counted(rows, 'row')}{windows} arrived as the source held them: {what}"
         + (" and a checksum of every row agree" if columns and checksums else " agree"),
         metadata={
             "rows": rows,

@@ -9,6 +9,7 @@ from dagster import AssetCheckResult, AssetCheckSeverity, AssetKey, MetadataValu
 from code_location.orchestration.checks.names import MOST_ROWS, VOLUME
 from code_location.replication import Table
 from code_location.replication.history import LEAST_LOADS, Volume, last_volumes
+from code_location.replication.quantities import counted
 from code_location.replication.sides import Sides
 
 DESCRIPTION = "As many rows in the last load as the table's recent loads lead to expect."
@@ -35,7 +36,7 @@ def volume(sides: Sides, key: AssetKey, table: Table, run_id: str | None) -> Ass
 def _words(found: Volume) -> str:
     window = f"window {found.size.window_key}: " if found.size.window_key else ""
     return (
-        f"{window}{found.size.rows:,} rows, where {found.low:,} to {found.high:,} were expected "
+        f"{window}{counted(found.size.rows, 'row')}, where {found.low:,} to {found.high:,} were expected "
         f"(half of the last {len(found.earlier)} loads had {found.median:,.0f} or fewer)"
     )
 
@@ -45,10 +46,10 @@ def _summary(volumes: Sequence[Volume]) -> str:
         return "the ledger has no load of the table yet"
     if all(found.low is None for found in volumes):
         earlier = max(len(found.earlier) for found in volumes)
-        return f"not judged: the ledger has {earlier} loads to compare with, and {LEAST_LOADS} are needed"
+        return f"not judged: the ledger has {counted(earlier, 'load')} to compare with, and {LEAST_LOADS} are needed"
     if len(volumes) > 1:
         return f"all {len(volumes)} windows are of the usual size"
-    return f"{volumes[0].size.rows:,} rows, {volumes[0].low:,} to {volumes[0].high:,} were expected"
+    return f"{counted(volumes[0].size.rows, 'row')}, {volumes[0].low:,} to {volumes[0].high:,} were expected"
 
 
 def _record(found: Volume) -> TableRecord:

@@ -23,6 +23,7 @@ from code_location.orchestration.io_manager.tables import (
 from code_location.orchestration.project import ReplicationProject
 from code_location.replication.errors import PlanError, ReplicationError
 from code_location.replication.fetch import fetch
+from code_location.replication.quantities import counted
 from code_location.replication.store import Stored, store
 from code_location.replication.windows import Window, joined
 
@@ -137,7 +138,7 @@ class ReplicationIOManager(IOManager):
             table = f" (table {target})" if target else ""
             _fail(f"{asset}{table} can't be stored: {error}", error)
         context.log.info(
-            f"table {target}{_extent(windows and joined(windows))}: {stored.rows:,} rows stored, "
+            f"table {target}{_extent(windows and joined(windows))}: {counted(stored.rows, 'row')} stored, "
             f"{stored.deleted:,} replaced in {stored.seconds:.2f} s ({stored.strategy}: {stored.reason})"
         )
         context.add_output_metadata(_metadata(target, stored))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -21,12 +21,14 @@ from code_location.replication import Table, Window, window_of
 from code_location.replication.config import RangePartition
 from code_location.replication.config.partition import dimension_name
 from code_location.replication.config.window_keys import range_end, range_of
+from code_location.replication.config.wording import by_likeness
 from code_location.replication.errors import PlanError
 from code_location.replication.spans import NumberSpan, Span, TimeSpan, Value
 from code_location.replication.windows import Condition, joined
 
 TABLE_NAME_KEY = "dagster/table_name"
 _LEDGER = "_replication_"
+_NO_COLUMN = "the asset has partitions, and nothing says which column tells their rows apart"
 
 
 @dataclass(frozen=True)
@@ -101,17 +103,13 @@ def windows_to_store(
     metadata: Mapping[str, Any],
 ) -> list[Window]:
     """The rows of each of some partitions by the columns that `partition_expr` names. Raises PlanError."""
-    columns = metadata.get("partition_expr")
-    columns = getattr(columns, "value", columns)  # dagster.MetadataValue
+    told = metadata.get("partition_expr")
+    told = getattr(told, "value", told)  # dagster.MetadataValue
     if not isinstance(partitions, MultiPartitionsDefinition):
-        if not isinstance(columns, str):
-            raise _no_column('metadata={"partition_expr": <column>}')
-        span = _spans(partitions, project)
-        return [Window(key, (Condition(columns, span(key)),)) for key in keys]
+        column, span = _column(told), _spans(partitions, project)
+        return [Window(key, (Condition(column, span(key)),)) for key in keys]
     spans = {part.name: _spans(part.partitions_def, project) for part in partitions.partitions_defs}
-    if not isinstance(columns, Mapping) or set(columns) != set(spans):
-        each = ", ".join(f'"{name}": <column>' for name in spans)
-        raise _no_column(f'metadata={{"partition_expr": {{{each}}}}}')
+    columns = _column_of_each(told, list(spans))
     by_dimension = ((key, partitions.get_partition_key_from_str(key).keys_by_dimension) for key in keys)
     return [
         Window(key, tuple(Condition(columns[name], span(parts[name])) for name, span in spans.items()))
@@ -119,11 +117,39 @@ def windows_to_store(
     ]
 
 
-def _no_column(example: str) -> PlanError:
-    return PlanError(
-        "the asset has partitions, and nothing says which column tells their rows apart",
-        hint=f"write {example}",
+def _column(told: object) -> str:
+    """What `partition_expr` says for partitions of one dimension."""
+    if isinstance(told, str):
+        return told
+    message = "the asset's partitions have one dimension, and `partition_expr` names no column for it"
+    raise PlanError(
+        _NO_COLUMN if told is None else message, hint='write metadata={"partition_expr": <column>}'
     )
+
+
+def _column_of_each(told: object, dimensions: Sequence[str]) -> Mapping[str, str]:
+    """The same for partitions of several: a column for each by its name."""
+    each = ", ".join(f'"{name}": <column>' for name in dimensions)
+    hint = f'write metadata={{"partition_expr": {{{each}}}}}'
+    if told is None:
+        raise PlanError(_NO_COLUMN, hint=hint)
+    if not isinstance(told, Mapping):
+        raise PlanError(
+            f"the asset's partitions have {len(dimensions)} dimensions, and `partition_expr` is no mapping of "
+            "their names to columns",
+            hint=hint,
+        )
+    for name in told:
+        if name not in dimensions:
+            valid = ", ".join(f"'{dimension}'" for dimension in by_likeness(str(name), dimensions))
+            raise PlanError(
+                f"`partition_expr` names '{name}', which is no dimension of the asset's partitions: they have {valid}",
+                hint=hint,
+            )
+    for name in dimensions:
+        if not isinstance(told.get(name), str):
+            raise PlanError(f"`partition_expr` names no column for dimension '{name}'", hint=hint)
+    return told
 
 
 def _spans(partitions: PartitionsDefinition, project: ReplicationProject) -> Callable[[str], Span]:

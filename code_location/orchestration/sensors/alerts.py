@@ -31,11 +31,14 @@ from code_location.orchestration.project import ReplicationProject
 from code_location.orchestration.sensors.webhook import Undelivered, escaped, post
 from code_location.orchestration.translator import ReplicationTranslator, specs_by_table
 from code_location.replication import ConfigError
+from code_location.replication.config.environment import referenced
 
 _INTERVAL_SECONDS = 30
 # Dagster gives a tick a minute
 _POSTING_SECONDS = 30.0
 _RECORDS_AT_ONCE = 50
+# of all failed runs of the instance while there is no webhook yet; what is older nobody wants to be told any more
+_RECORDS_KEPT = 200
 _MOST_TABLES = 10
 _MOST_CHARACTERS = 3000
 
@@ -47,7 +50,8 @@ def build_alert_sensor(
 
     Its cursor is the last failure that was posted. What the webhook doesn't take now is posted by a later tick, and
     nothing before it again. Runs that Dagster is about to retry are left to the last retry. The URL is resolved in
-    the tick and shows nowhere. Begins with the failures after it was switched on.
+    the tick and shows nowhere; while its variable is unset, ticks are skipped and the latest failures kept. Begins
+    with the failures after it was switched on.
     """
     if project.config.alerts is None:
         return None
@@ -59,12 +63,21 @@ def build_alert_sensor(
         description="Posts failed runs to the webhook that `alerts` names: job, failed tables with reasons, link.",
     )
     def alerts(context: SensorEvaluationContext) -> SensorResult:
-        url = project.config.webhook()
-        assert url is not None
         if context.cursor is None:
             return SensorResult(
                 cursor=str(_latest_failure(context.instance)), skip_reason="watches for failures from now on"
             )
+        try:
+            url = project.config.webhook()
+        except ConfigError:
+            if not (unset := _unset_variables(project)):
+                raise
+            return SensorResult(
+                cursor=str(_kept_from(context.instance, int(context.cursor))),
+                skip_reason=f"{unset} is not set in the code server's environment. Failures are posted once it is, "
+                f"of the instance's latest {_RECORDS_KEPT}",
+            )
+        assert url is not None
         specs = specs_by_table(project, translator or ReplicationTranslator(), project.tables())
         keys = {spec.key for spec in specs.values()}
         reached, posted, until = context.cursor, 0, time.monotonic() + _POSTING_SECONDS
@@ -100,6 +113,20 @@ def _latest_failure(instance: DagsterInstance) -> int:
 def _failures_after(instance: DagsterInstance, storage_id: int) -> list[EventLogRecord]:
     wanted = RunStatusChangeRecordsFilter(DagsterEventType.RUN_FAILURE, after_storage_id=storage_id)
     return list(instance.fetch_run_status_changes(wanted, limit=_RECORDS_AT_ONCE, ascending=True).records)
+
+
+def _kept_from(instance: DagsterInstance, storage_id: int) -> int:
+    """Behind which failure to go on, so that no more are left than are kept."""
+    wanted = RunStatusChangeRecordsFilter(DagsterEventType.RUN_FAILURE, after_storage_id=storage_id)
+    latest = instance.fetch_run_status_changes(wanted, limit=_RECORDS_KEPT + 1).records
+    return latest[-1].storage_id if len(latest) > _RECORDS_KEPT else storage_id
+
+
+def _unset_variables(project: ReplicationProject) -> str:
+    """Those of the webhook that are unset, or empty as Compose passes on what it doesn't have."""
+    alerts = project.config.alerts
+    names = sorted(referenced(alerts.webhook)) if alerts else []
+    return " and ".join(name for name in names if not os.environ.get(name))
 
 
 def _is_for_people(run: DagsterRun) -> bool:

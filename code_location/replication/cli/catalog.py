@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from code_location.replication.cli.options import config_option, json_option
-from code_location.replication.cli.output import counted, print_json, say, show
+from code_location.replication.cli.output import print_json, say, show
 from code_location.replication.config import load_config
 from code_location.replication.config.catalog import (
     Catalog,
@@ -21,6 +21,7 @@ from code_location.replication.config.catalog import (
 )
 from code_location.replication.connectors import source_of
 from code_location.replication.errors import ConfigError, ReplicationError
+from code_location.replication.quantities import counted
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,13 @@ import click
 
 from code_location.replication.cli.exits import Exit
 from code_location.replication.cli.options import config_option, json_option, tables_option
-from code_location.replication.cli.output import counted, listed, print_json, say, show, show_rows, words
+from code_location.replication.cli.output import print_json, say, show, show_rows, words
 from code_location.replication.cli.selection import Selection
 from code_location.replication.config import load_config
 from code_location.replication.diff import Compared, Difference, Kind
 from code_location.replication.diff import diff as compare
 from code_location.replication.errors import ConnectionFailed, ReplicationError
+from code_location.replication.quantities import counted, listed
 
 _LIMIT = 100
 # rows that are laid out together, and the longest value that is shown whole

@@ -13,7 +13,7 @@ import click
 from code_location.replication.cli.connection_url import ConnectionUrl
 from code_location.replication.cli.first_yaml import first_yaml
 from code_location.replication.cli.options import config_option
-from code_location.replication.cli.output import counted, listed, say
+from code_location.replication.cli.output import say
 from code_location.replication.config import ReplicationConfig, load_config
 from code_location.replication.config.catalog import catalog_of, catalog_path, write_catalog
 from code_location.replication.config.wording import nearest
@@ -21,6 +21,7 @@ from code_location.replication.connectors import source_of
 from code_location.replication.connectors.base import SourceTable
 from code_location.replication.errors import ReplicationError
 from code_location.replication.located_yaml import LocatedYaml
+from code_location.replication.quantities import counted, listed
 
 
 @click.command()

@@ -6,11 +6,12 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from code_location.replication.cli.output import counted, listed, say, show_rows, words
+from code_location.replication.cli.output import say, show_rows, words
 from code_location.replication.config import ReplicationConfig
 from code_location.replication.connectors import destination_of
 from code_location.replication.errors import ReplicationError
 from code_location.replication.ledger import Ledger, LedgerEntry
+from code_location.replication.quantities import counted, listed
 from code_location.replication.runner import LoadFailure
 from code_location.replication.transfer import LoadRequest, LoadResult
 

@@ -114,17 +114,6 @@ def plain(text: str) -> str:
     return _CONTROL.sub(lambda match: repr(match[0])[1:-1], text)
 
 
-def counted(count: int, noun: str) -> str:
-    """`1 row`, `2 rows`."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
-
-
-def listed(names: Sequence[str], most: int = 10) -> str:
-    """`users, products and 3 more`."""
-    more = f" and {len(names) - most:,} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
-
-
 def _write(text: str, stream: Literal[1, 2]) -> None:
     try:
         click.echo(text, nl=False, err=stream == 2)

@@ -10,13 +10,15 @@ import click
 
 from code_location.replication.cli.as_json import error_as_json, request_as_json
 from code_location.replication.cli.exits import Exit
+from code_location.replication.cli.faults import place_of
 from code_location.replication.cli.options import config_option, json_option, selection_options
-from code_location.replication.cli.output import counted, print_json, say, show, words
+from code_location.replication.cli.output import print_json, say, show, words
 from code_location.replication.cli.selection import Selection
 from code_location.replication.config import ReplicationConfig, load_config
 from code_location.replication.errors import ConfigError, ConnectionFailed, ReplicationError
 from code_location.replication.plan import LoadRequest
 from code_location.replication.preview import Preview, plan_load
+from code_location.replication.quantities import counted
 
 
 @click.command()
@@ -47,10 +49,13 @@ def show_plans(config: ReplicationConfig, requests: Sequence[LoadRequest], json_
             raise
         except ReplicationError as error:
             exit = Exit.FAILED
+            place = place_of(config, request.table, error)
             if json_wanted:
-                print_json({"event": "refused", **request_as_json(request), **error_as_json(error)})
+                about = {**request_as_json(request), **error_as_json(error), "at": place}
+                print_json({"event": "refused", **about})
             else:
-                say(f"{request.name}: {words(error).removeprefix(f'{request.name}: ')}\n")
+                where = f"\n  {place}" if place else ""
+                say(f"{request.name}: {words(error).removeprefix(f'{request.name}: ')}{where}\n")
             continue
         if json_wanted:
             print_json(_as_json(preview))

@@ -12,7 +12,8 @@ from rich.filesize import decimal
 from rich.table import Column
 
 from code_location.replication.cli.as_json import event_as_json
-from code_location.replication.cli.output import OutputLost, counted, plain, print_json, say
+from code_location.replication.cli.output import OutputLost, plain, print_json, say
+from code_location.replication.quantities import counted
 from code_location.replication.reports import GOING_ON
 from code_location.replication.runner import Event, LoadFailure
 from code_location.replication.transfer import LoadResult, Phase, Progress
@@ -109,7 +110,7 @@ class Bars:
         self._console.print(plain(ended(event)), soft_wrap=True)
         self._ended += 1
         self._progress.update(
-            self._all, completed=self._ended, detail=f"{self._ended} of {self._loads} loads"
+            self._all, completed=self._ended, detail=f"{self._ended:,} of {counted(self._loads, 'load')}"
         )
 
 

@@ -10,7 +10,11 @@ import click
 from code_location.replication.config import ReplicationConfig, Table
 from code_location.replication.errors import PlanError
 from code_location.replication.plan import LoadRequest
+from code_location.replication.quantities import counted
 from code_location.replication.windows import Window, window_of, windows_between
+
+# of tables that none of the given partitions belongs to
+_MOST_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,7 @@ class Selection:
         return list(self._windows(tables))
 
     def _windows(self, tables: Sequence[Table]) -> Iterator[LoadRequest]:
-        wrong: dict[str, PlanError] = {}
+        wrong: dict[str, list[str]] = {}
         found: set[str] = set()
         wanted = [f"{self.first}...{self.last}"] if self.first else list(dict.fromkeys(self.keys))
         for table in tables:
@@ -61,10 +65,15 @@ class Selection:
                 except PlanError as error:
                     if self.names:
                         raise click.UsageError(str(error)) from None
-                    wrong.setdefault(key, error)
+                    wrong.setdefault(key, []).append(str(error))
         for key in wanted:
             if key not in found:
-                raise click.UsageError(str(wrong[key]))
+                more = len(wrong[key]) - _MOST_SHOWN
+                shown = [
+                    *wrong[key][:_MOST_SHOWN],
+                    *([f"nor of {counted(more, 'more table')}"] if more > 0 else []),
+                ]
+                raise click.UsageError("\n".join(shown))
 
     def _meant(self, table: Table, key: str) -> list[Window]:
         if self.first and self.last:

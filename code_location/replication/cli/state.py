@@ -13,12 +13,13 @@ from code_location.replication import pruning
 from code_location.replication.cli.as_json import entry_as_json
 from code_location.replication.cli.known import KnownTable, known_tables
 from code_location.replication.cli.options import config_option, json_option
-from code_location.replication.cli.output import counted, print_json, say, show, show_rows
+from code_location.replication.cli.output import print_json, say, show, show_rows
 from code_location.replication.config import ReplicationConfig, Table, load_config
 from code_location.replication.connectors import destination_of, source_of
 from code_location.replication.errors import ReplicationError
 from code_location.replication.ledger import Ledger
 from code_location.replication.plan import ReadFilter
+from code_location.replication.quantities import counted
 
 _yes_option = click.option("--yes", is_flag=True, help="Don't ask.")
 

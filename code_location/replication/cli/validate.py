@@ -8,11 +8,12 @@ from pathlib import Path
 import click
 
 from code_location.replication.cli.options import config_option
-from code_location.replication.cli.output import counted, show
+from code_location.replication.cli.output import show
 from code_location.replication.config import ReplicationConfig, load_config
 from code_location.replication.config.column_checks import unknown_columns
 from code_location.replication.config.wording import nearest
-from code_location.replication.errors import ConfigError, ConnectionFailed, Problem, ReplicationError
+from code_location.replication.errors import ConfigError, Problem
+from code_location.replication.quantities import counted
 
 
 @click.command()
@@ -35,13 +36,12 @@ def validate(path: Path, connect: bool) -> None:
 def _live_problems(config: ReplicationConfig) -> Iterator[Problem]:
     """What the databases say against the configuration. Raises ConnectionFailed when one can't be reached."""
     # drivers load slowly, and offline nothing needs them
+    from code_location.replication.cli.faults import faults_of
     from code_location.replication.connectors import destination_of, source_of
-    from code_location.replication.plan import ReadFilter
 
-    source, destination = source_of(config), destination_of(config)
-    with destination.session():
+    with destination_of(config).session():
         pass
-    with source.session() as session:
+    with source_of(config).session() as session:
         live = {table.name: [column.name for column in table.columns] for table in session.tables()}
     for i, table in enumerate(config.tables):
         if table.name not in live:
@@ -51,14 +51,5 @@ def _live_problems(config: ReplicationConfig) -> Iterator[Problem]:
         columns = [*unknown_columns(table, live[table.name])]
         for place, message in columns:
             yield config.problem(("tables", i, *place), message)
-        if columns:
-            continue
-        try:
-            # a session for each table: an error may leave it unusable
-            with source.session() as session:
-                schema = session.describe(table, ReadFilter(cursor=table.cursor), destination.type)
-            destination.land(schema)
-        except ConnectionFailed:
-            raise
-        except ReplicationError as error:
-            yield config.problem(("tables", i), str(error))
+        for place, error in [] if columns else faults_of(config, table):
+            yield config.problem(("tables", i, *place), str(error))

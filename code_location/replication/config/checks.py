@@ -158,6 +158,27 @@ def problems_between(
             yield entry, ("name",), _LEDGER
         first.setdefault(name, entry)
     yield from _target_problems(data.get("connections"), readable, lines)
+    if data.get("consistent") is True:
+        yield from _snapshot_problems(readable, lines)
+
+
+def _snapshot_problems(
+    readable: Sequence[tuple[Entry, Table]], lines: Mapping[int, int]
+) -> Iterator[tuple[Entry, Location, str]]:
+    """A snapshot is held by one process. Told once for each `execution` that isn't the first table's."""
+    told: dict[str, tuple[Entry, Table]] = {}
+    for entry, table in readable:
+        if entry.options.get("execution", table.execution) != table.execution:
+            continue  # wrong by itself
+        if told and table.execution not in told:
+            other, first = next(iter(told.values()))
+            message = (
+                "'consistent' reads all tables of a run from one snapshot, which one process holds: "
+                f"'{table.name}' has `execution: {table.execution}`, '{first.name}' (line {lines[other.number]}) "
+                f"`execution: {first.execution}`. Give all the same, or leave out 'consistent'"
+            )
+            yield entry, ("execution",), message
+        told.setdefault(table.execution, (entry, table))
 
 
 def _target_problems(
@@ -228,7 +249,8 @@ def _dagster_problems(table: Table, unreadable: frozenset[str]) -> Iterator[Foun
     if table.partition and table.sensor:
         yield (
             ("sensor",),
-            "'sensor' doesn't go with 'partition': use 'schedule', or backfill the partitions that changed",
+            "'sensor' doesn't go with 'partition': a source tells that a table changed, not in which windows. Use "
+            "'schedule', which loads the latest, or leave out 'partition' and load what changed by mode 'merge' and 'cursor'",
         )
     if table.automation == "on_cron" and not table.schedule and "schedule" not in unreadable:
         yield ("automation",), "automation 'on_cron' goes by the 'schedule': add one"

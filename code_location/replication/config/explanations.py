@@ -48,6 +48,8 @@ def explained(error: ErrorDetails) -> tuple[Location, str]:
     # an item of a list goes by the list's name
     last = next((part for part in reversed(location) if isinstance(part, str)), "the file")
     what = f"'{last}'" if not location or last == location[-1] else f"an item of '{last}'"
+    if location[-1:] == ("[key]",):
+        return location[:-1], f"a key must be text, not {location[-2]}"
     match kind:
         case "extra_forbidden":
             options = _options_at(error["loc"][:-1])

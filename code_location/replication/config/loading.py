@@ -41,7 +41,12 @@ def load_config(
     data = _interpolated(
         document.data, (), os.environ if environment is None else environment, document, problems
     )
-    catalog = read_catalog(catalog_path(path)) if use_catalog else None
+    catalog = None
+    try:
+        catalog = read_catalog(catalog_path(path)) if use_catalog else None
+    except ConfigError as broken:
+        problems += broken.problems
+        use_catalog = False  # what only it could tell is left open
     entries = entries_of(data, catalog)
     whole = data
     if isinstance(data.get("tables"), list):
@@ -142,13 +147,19 @@ def _problems(
 def _of_table(document: LocatedYaml, entry: Entry, location: Location, message: str) -> Problem:
     """At the table's own option; where it has that from `defaults`, at the table, as others may be right."""
     own: Location = ("tables", entry.number, *location)
-    shared: Location = ("defaults", *location[:1])
     name = f"'{entry.options['name']}'"
     if entry.wildcard and name not in message:
         message += f" (table {name})"
-    if location and own[:3] not in document.marks and shared in document.marks:
-        line = document.problem(shared, "").line
-        return document.problem(own[:2], f"{message} ('{location[0]}' comes from defaults in line {line})")
+    # of `columns` and the like a table may have some from there and some of its own
+    for shared in (("defaults", *location), ("defaults", *location[:1])):
+        mine = own[: len(shared) + 1]
+        if location and mine not in document.marks and shared in document.marks:
+            option, line = (
+                ".".join(p for p in shared[1:] if isinstance(p, str)),
+                document.problem(shared, "").line,
+            )
+            message += f" ('{option}' comes from defaults in line {line})"
+            break
     return document.problem(own, message)
 
 
@@ -179,8 +190,9 @@ def _readable(options: Any) -> tuple[Table | None, frozenset[str]]:
 
 
 def _without(options: dict[Any, Any], place: Location) -> dict[Any, Any]:
-    first, *rest = place
+    # a key that is no text, such as YAML's null, goes by its text in places
+    first, *rest = map(str, place)
     inner = options.get(first)
-    if first == "columns" and rest and isinstance(inner, dict) and rest[0] in inner:
-        return {**options, first: {k: v for k, v in inner.items() if k != rest[0]}}
-    return {k: v for k, v in options.items() if k != first}
+    if first == "columns" and rest and isinstance(inner, dict) and rest[0] in map(str, inner):
+        return {**options, first: {k: v for k, v in inner.items() if str(k) != rest[0]}}
+    return {k: v for k, v in options.items() if str(k) != first}

@@ -117,9 +117,10 @@ class ReplicationConfig(Options):
         message = f"no table '{name}' here{nearest(name, self._positions)}"
         raise ConfigError([self._document.problem(("tables",), message)])
 
-    def problem_of(self, table: Table, option: str, message: str) -> Problem:
-        """A problem at an option of a table."""
-        return self.problem(("tables", self._positions[table.name], option), message)
+    def problem_of(self, table: Table, option: str | Location, message: str) -> Problem:
+        """A problem at an option of a table, or at a place such as ("columns", "cast", "price")."""
+        place = (option,) if isinstance(option, str) else option
+        return self.problem(("tables", self._positions[table.name], *place), message)
 
     def problem(self, location: Location, message: str) -> Problem:
         """A problem at a place of the file, such as ("tables", 2, "schedule"): an option of the third of `tables`.
@@ -127,14 +128,14 @@ class ReplicationConfig(Options):
         An option that the table has from `defaults` is shown there.
         """
         if location[:1] == ("tables",) and len(location) > 1 and isinstance(location[1], int):
-            location = ("tables", self._entries[location[1]], *location[2:])
-            shared: Location = ("defaults", *location[2:3])
-            if (
-                len(location) > 2
-                and location[:3] not in self._document.marks
-                and shared in self._document.marks
+            option, marks = location[2:], self._document.marks
+            location = ("tables", self._entries[location[1]], *option)
+            shared: Location = ("defaults", *option)
+            # of `columns` some may be its own
+            if location not in marks and (
+                shared in marks or (location[:3] not in marks and shared[:2] in marks)
             ):
-                location = ("defaults", *location[2:])
+                location = shared
         return self._document.problem(location, message)
 
     def line_of(self, table: Table) -> int:

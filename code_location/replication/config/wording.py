@@ -14,6 +14,17 @@ def nearest(word: str, options: Iterable[str]) -> str:
     return f"; did you mean '{near[0]}'?" if near else ""
 
 
+def by_likeness(word: str, options: Iterable[str]) -> list[str]:
+    """The options, those first that resemble the word most."""
+    matcher = difflib.SequenceMatcher(b=word.casefold())
+
+    def unlike(option: str) -> float:
+        matcher.set_seq1(option.casefold())
+        return -matcher.ratio()
+
+    return sorted(options, key=unlike)
+
+
 def choices(options: Iterable[str]) -> str:
     """'a', 'b' or 'c'."""
     *others, last = (f"'{option}'" for option in options)

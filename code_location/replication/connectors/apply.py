@@ -56,6 +56,12 @@ class Dialect(Protocol):
         Values are cast to the types in `plan.columns`.
         """
 
+    def widening(self, plan: Plan) -> Sequence[str]:
+        """Statements that give the target's columns in `plan.widen` their new types, and keep all else as it is.
+
+        Raises LoadError, transient, when something has come in the way since the plan was made.
+        """
+
     def require_key(self, plan: Plan, relation: str, columns: Sequence[str]) -> None:
         """Makes the columns a table's primary key, or finds duplicates and NULLs. Raises KeyViolation."""
 
@@ -149,8 +155,13 @@ def _alter(session: Dialect, plan: Plan) -> None:
     target = session.target(plan)
     for column in plan.add:
         session.execute(f"ALTER TABLE {target} ADD COLUMN {session.quote(column.name)} {column.type}")
-    for name, kind in plan.widen.items():
-        session.execute(f"ALTER TABLE {target} ALTER COLUMN {session.quote(name)} TYPE {kind}")
+    try:
+        for statement in session.widening(plan) if plan.widen else ():
+            session.execute(statement)
+    except LoadError as error:
+        columns = ", ".join(f"'{name}' to {kind}" for name, kind in plan.widen.items())
+        error.message = f"table '{plan.table.name}': widening {columns} failed: {error.message}"
+        raise
 
 
 # ---------------------------------------------------------------- modes

@@ -146,21 +146,37 @@ class CarriedOver:
 
 
 @dataclass(frozen=True)
+class Obstacle:
+    """What keeps a column at its type, unless the new one is among `allows`."""
+
+    what: str
+    allows: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
 class TargetState:
     """The destination table as the catalog shows it, read under the lock.
 
     `columns` maps names to types, `unique_keys` holds the column sets that are known to be unique, `required` the
-    columns that take no null and have no default, `attachments` describes what a swap of the table would lose,
-    `carried` what it takes along, `referenced_by` the tables whose foreign keys point here.
+    columns that take no null and have no default, `generated` those that nothing can be written to, `inserted_only` those that can't be updated, `obstacles` tells
+    what is in the way of other types, by column (which takes a while to find out), `unalterable` why no column can be added or altered, `attachments` describes what a swap of the table would lose,
+    `carried` what it takes along, `referenced_by` the tables whose foreign keys point here, `cascades` the foreign keys
+    that delete or change other rows when a row is deleted here, `cascades_within` those of the table itself.
     """
 
     exists: bool
     columns: Mapping[str, str] = field(default_factory=dict)
     unique_keys: frozenset[frozenset[str]] = frozenset()
     required: frozenset[str] = frozenset()
+    generated: frozenset[str] = frozenset()
+    inserted_only: frozenset[str] = frozenset()
+    obstacles: Callable[[], Mapping[str, tuple[Obstacle, ...]]] = dict
+    unalterable: str = ""
     attachments: tuple[str, ...] = ()
     carried: tuple[CarriedOver, ...] = ()
     referenced_by: tuple[str, ...] = ()
+    cascades: tuple[str, ...] = ()
+    cascades_within: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

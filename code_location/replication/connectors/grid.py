@@ -57,13 +57,17 @@ class Grid:
         return f"{place} + 1"
 
 
-def grid(windows: Sequence[Window], arrow_type: Callable[[str], pa.DataType]) -> Grid:
-    """Lays out windows, which are numbered in the order given; `arrow_type` gives what a column's bounds are written for.
+def grid(
+    windows: Sequence[Window], type_of: Callable[[str], str], arrow_type: Callable[[str], pa.DataType]
+) -> Grid:
+    """Lays out windows, which are numbered in the order given.
+
+    `type_of` gives the source's type of a column, and `arrow_type` what bounds of such a type are written for.
 
     Raises PlanError for windows that overlap, and for a column that their bounds don't fit.
     """
     laid_out = [
-        _dimension(conditions, arrow_type)
+        _dimension(conditions, type_of, arrow_type)
         for conditions in zip(*(w.conditions for w in windows), strict=True)
     ]
     dimensions = tuple(dimension for dimension, _ in laid_out)
@@ -82,12 +86,15 @@ def grid(windows: Sequence[Window], arrow_type: Callable[[str], pa.DataType]) ->
 
 
 def _dimension(
-    conditions: Sequence[Condition], arrow_type: Callable[[str], pa.DataType]
+    conditions: Sequence[Condition],
+    type_of: Callable[[str], str],
+    arrow_type: Callable[[str], pa.DataType],
 ) -> tuple[Dimension, list[list[int]]]:
     """A dimension, and for each window its positions there."""
     column, are_values = conditions[0].column, isinstance(conditions[0].span, Value)
-    arrow = arrow_type(column)
-    ends = [tuple(text for _, text in condition.comparisons(arrow)) for condition in conditions]
+    name = type_of(column)
+    arrow = arrow_type(name)
+    ends = [tuple(text for _, text in condition.comparisons(arrow, name)) for condition in conditions]
     marks = list(dict.fromkeys(text for texts in ends for text in texts))
     if not are_values:
         marks.sort(key=int if isinstance(conditions[0].span, NumberSpan) else datetime.fromisoformat)

@@ -13,6 +13,7 @@ from code_location.replication.connectors.duckdb.connection import first_line, q
 from code_location.replication.connectors.duckdb.relations import Relations, known
 from code_location.replication.errors import PlanError
 from code_location.replication.plan import ReadFilter
+from code_location.replication.quantities import counted
 
 
 class Asking:
@@ -78,8 +79,8 @@ class Asking:
             )
             if nulls:
                 raise PlanError(
-                    f"{nulls} rows of table '{table.name}' have no value in the partition column "
-                    f"'{partition.column}' and so belong to no window",
+                    f"{counted(nulls, 'row')} of table '{table.name}' without a value in the partition column "
+                    f"'{partition.column}' would belong to no window",
                     hint="give them a value, or say under `partition:` what to do with them: "
                     "`nulls: first` or `ignore`",
                 )

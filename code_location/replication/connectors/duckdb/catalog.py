@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from code_location.replication.config import Table
-from code_location.replication.connectors.base import CarriedOver, TargetState
+from code_location.replication.connectors.base import CarriedOver, Obstacle, TargetState
 from code_location.replication.connectors.duckdb.connection import literal, quote
 from code_location.replication.errors import PlanError
 from code_location.replication.plan import VALID_FROM
@@ -54,16 +55,50 @@ def look(execute: Execute, database: str, schema: str, table: Table, hanging: bo
     # An index for the key would have to fit into memory. Instead the keys that a load touches are checked before it
     # is committed, so the key is as good as unique wherever it has all of its columns.
     there = {column for column, *_ in columns}
+    references = [other for (other,) in execute(_REFERENCED_BY, name)]
+    generated = _generated(found[0][0], columns)
     ours = [table.key_columns, (*table.key_columns, VALID_FROM)] if table.primary_key else []
     return TargetState(
         exists=True,
         columns={column: type_name for column, type_name, *_ in columns},
         unique_keys=frozenset([*declared, *(frozenset(key) for key in ours if there.issuperset(key))]),
         required=frozenset(c for c, _, nullable, default, _ in columns if not nullable and default is None),
+        generated=frozenset(generated),
+        obstacles=lambda: _obstacles(execute, name, there, constraints, references, generated),
         attachments=tuple(_attachments(execute, name, found[0][0], constraints)) if hanging else (),
         carried=tuple(_carried(columns, found[0][1])) if hanging else (),
-        referenced_by=tuple(other for (other,) in execute(_REFERENCED_BY, name)) if hanging else (),
+        referenced_by=tuple(references) if hanging else (),
     )
+
+
+def _generated(sql: str, columns: list[tuple[Any, ...]]) -> dict[str, str]:
+    """Columns that are computed, with their expressions, which the catalog doesn't tell from defaults."""
+    if "GENERATED ALWAYS AS" not in sql:
+        return {}
+    expressions = ((column, text) for column, _, _, text, _ in columns if text is not None)
+    return {column: text for column, text in expressions if f"DEFAULT({text})" not in sql}
+
+
+def _obstacles(
+    execute: Execute,
+    name: tuple[str, str, str],
+    columns: Collection[str],
+    constraints: list[tuple[Any, ...]],
+    referenced_by: Sequence[str],
+    generated: Mapping[str, str],
+) -> dict[str, tuple[Obstacle, ...]]:
+    """DuckDB changes no type of a column that is in a constraint or an expression, or in a table with an index."""
+    of_all = [f"index {index}" for index, _ in execute(_INDEXES, name)]
+    of_all += [f"the foreign key of {other}" for other in referenced_by]
+    found = {column: list(of_all) for column in columns}
+    for _, text, used in constraints:
+        for column in used:
+            found[column].append(f"constraint {text}")
+    for computed, expression in generated.items():
+        for column in columns:
+            if re.search(rf"(?i)(?<!\w){re.escape(column)}(?!\w)", expression):
+                found[column].append(f"generated column {computed}")
+    return {column: tuple(map(Obstacle, what)) for column, what in found.items()}
 
 
 def _attachments(

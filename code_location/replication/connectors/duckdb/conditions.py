@@ -163,7 +163,7 @@ def _window(
         column = _escaped(prefix + quote(name))
         inside = " AND ".join(
             f"{column} {operator} {made.add(value, bound_type(type_name))}"
-            for operator, value in condition.comparisons(arrow_type(type_name))
+            for operator, value in condition.comparisons(arrow_type(type_name), type_name)
         )
         yield f"({inside} OR {column} IS NULL)" if condition.takes_nulls else f"({inside})"
 

@@ -304,6 +304,10 @@ class DuckDBSession:
                 self._prepare_update(plan)
         return modes.apply(self, plan, staged)
 
+    def widening(self, plan: Plan) -> Sequence[str]:
+        target = self.target(plan)
+        return [f"ALTER TABLE {target} ALTER COLUMN {quote(n)} TYPE {kind}" for n, kind in plan.widen.items()]
+
     def _prepare_update(self, plan: Plan) -> None:
         same_key = " AND ".join(
             f"t.{quote(name)} = CAST(s.{quote(name)} AS {plan.columns[name]})" for name in plan.key

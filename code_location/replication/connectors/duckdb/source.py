@@ -182,7 +182,7 @@ class DuckDBSourceSession:
         types = self._relations.types(table)
         self._asking.refuse_rows_without_window(table, types)
         columns = self._projected(table, types, destination)
-        laid_out = grid(windows, lambda column: arrow_type(known(table, types, column, "partition column")))
+        laid_out = grid(windows, lambda name: known(table, types, name, "partition column"), arrow_type)
         condition = windows_condition(table, types, windows)
         asked = checks(columns)
         counts = [f"count(*) FILTER (WHERE {check.condition})" for check in asked]

@@ -8,6 +8,7 @@ isn't known here is kept, too. Foreign keys that point at the table are refused 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 from operator import itemgetter
@@ -90,12 +91,24 @@ def attachments(connection: PostgresConnection, oid: int, table: Table) -> Attac
     return Attachments(tuple(sorted(kept)), carried, locks)
 
 
-def primary_key_name(connection: PostgresConnection, oid: int) -> str | None:
-    """The name of a table's primary key constraint."""
-    rows = connection.execute(
-        "SELECT conname::text FROM pg_constraint WHERE conrelid = $1::oid AND contype = 'p'", (oid,)
-    )
-    return rows[0][0] if rows else None
+def of_view(connection: PostgresConnection, oid: int, name: str) -> list[str]:
+    """What a view of that oid has beside its query, as statements for one just made under that name; qualified."""
+
+    def made(*queries: str) -> list[str]:
+        rows = (row for query in queries for row in connection.execute(query, (oid,)))
+        return [f"{head}{name}{tail}" for _, _, head, tail, *_ in rows]
+
+    revoked = made(_DEFAULT_PRIVILEGES)
+    granted = made(_PRIVILEGES) if revoked else []
+    return [*made(_OWNER), *revoked, *granted, *made(_COLUMN_PRIVILEGES, _DEFAULTS, _COMMENTS)]
+
+
+def settings_of_columns(
+    connection: PostgresConnection, oid: int, name: str, columns: Collection[str]
+) -> list[str]:
+    """Statements that set what is set for columns of a table, such as their storage."""
+    rows = connection.execute(_SETTINGS, (oid,))
+    return [f"{head}{name}{tail}" for _, _, head, tail, [column], *_ in rows if column in columns]
 
 
 # the columns of the table, by a list of their numbers
@@ -233,6 +246,67 @@ _LOCKS = """
         AND d.objid = w.oid AND d.refclassid = 'pg_class'::regclass AND d.refobjid = $1::oid) ORDER BY v.oid
 """
 
+_DEFAULTS = """
+SELECT 'default of column ' || attname, 'empty', 'ALTER TABLE ',
+    format(' ALTER COLUMN %I SET DEFAULT %s', attname, pg_get_expr(adbin, adrelid)), ARRAY[attname::text], '', '', ''
+FROM pg_attribute JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
+WHERE attrelid = $1::oid AND attgenerated = '' ORDER BY attnum
+"""
+_SETTINGS = """
+SELECT 'settings of column ' || attname, 'empty', 'ALTER TABLE ', format(setting, attname), ARRAY[attname::text], '', '', ''
+FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid, LATERAL (VALUES
+    (CASE WHEN coalesce(attstattarget, -1) <> -1 THEN ' ALTER COLUMN %I SET STATISTICS ' || attstattarget END),
+    (CASE WHEN attstorage <> typstorage THEN ' ALTER COLUMN %I SET STORAGE ' || CASE attstorage
+        WHEN 'p' THEN 'plain' WHEN 'e' THEN 'external' WHEN 'm' THEN 'main' ELSE 'extended' END END),
+    (CASE attcompression WHEN 'p' THEN ' ALTER COLUMN %I SET COMPRESSION pglz'
+        WHEN 'l' THEN ' ALTER COLUMN %I SET COMPRESSION lz4' END),
+    (' ALTER COLUMN %I SET (' || replace(array_to_string(attoptions, ', '), '%', '%%') || ')')
+) AS s (setting)
+WHERE attrelid = $1::oid AND attnum > 0 AND NOT attisdropped AND setting IS NOT NULL ORDER BY attnum, setting
+"""
+_OWNER = """
+SELECT 'owner ' || pg_get_userbyid(relowner), 'ready', 'ALTER TABLE ',
+    format(' OWNER TO %I', pg_get_userbyid(relowner)), '{}'::text[], '', '', ''
+FROM pg_class WHERE oid = $1::oid AND relowner <> quote_ident(current_user)::regrole
+"""
+_PRIVILEGES = """
+SELECT 'privileges', 'granted', 'GRANT ' || string_agg(privilege_type, ', ' ORDER BY privilege_type) || ' ON TABLE ',
+    ' TO ' || CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END
+    || CASE WHEN is_grantable THEN ' WITH GRANT OPTION' ELSE '' END, '{}'::text[], '', '', ''
+FROM pg_class, aclexplode(coalesce(relacl, acldefault('r', relowner))) WHERE oid = $1::oid
+GROUP BY grantee, is_grantable ORDER BY grantee, is_grantable
+"""
+_COLUMN_PRIVILEGES = """
+SELECT 'privileges on column ' || attname, 'ready',
+    'GRANT ' || string_agg(format('%s (%I)', privilege_type, attname), ', ' ORDER BY privilege_type) || ' ON TABLE ',
+    ' TO ' || CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END
+    || CASE WHEN is_grantable THEN ' WITH GRANT OPTION' ELSE '' END, ARRAY[attname::text], '', '', ''
+FROM pg_attribute, aclexplode(attacl) WHERE attrelid = $1::oid AND attnum > 0
+GROUP BY attnum, attname, grantee, is_grantable ORDER BY attnum, grantee, is_grantable
+"""
+_COMMENTS = """
+SELECT 'comment', 'dropped',
+    'COMMENT ON ' || CASE WHEN objsubid > 0 THEN 'COLUMN ' WHEN relkind = 'v' THEN 'VIEW ' ELSE 'TABLE ' END,
+    coalesce('.' || quote_ident(attname), '') || format(' IS %L', description), array_remove(ARRAY[attname::text], NULL), '', '', ''
+FROM pg_description JOIN pg_class c ON c.oid = objoid
+    LEFT JOIN pg_attribute ON attrelid = objoid AND attnum = objsubid AND objsubid > 0
+WHERE classoid = 'pg_class'::regclass AND objoid = $1::oid ORDER BY objsubid
+"""
+
+# what a view is given when it is made, by default privileges, and to take back where it isn't what the old one had
+_DEFAULT_PRIVILEGES = """
+WITH defaults AS (
+    SELECT grantee FROM pg_default_acl d, pg_class v, aclexplode(d.defaclacl)
+    WHERE v.oid = $1::oid AND defaclobjtype = 'r' AND defaclrole = quote_ident(current_user)::regrole
+      AND defaclnamespace IN (0, v.relnamespace)
+)
+SELECT 'privileges', 'granted', 'REVOKE ALL ON TABLE ',
+    ' FROM ' || CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END, '{}'::text[], '', '', ''
+FROM (SELECT grantee FROM defaults UNION SELECT relowner FROM pg_class WHERE oid = $1::oid) AS g
+WHERE EXISTS (SELECT 1 FROM defaults) OR (SELECT relacl IS NOT NULL FROM pg_class WHERE oid = $1::oid)
+ORDER BY grantee
+"""
+
 _CARRIED = (
     """
     SELECT 'storage options', 'empty', 'ALTER TABLE ', ' SET (' || string_agg(format('%s%s=%L', prefix,
@@ -243,24 +317,8 @@ _CARRIED = (
             unnest(t.reloptions) WITH ORDINALITY AS o (o, nth) WHERE c.oid = $1::oid
     ) AS options HAVING count(*) > 0
     """,
-    """
-    SELECT 'default of column ' || attname, 'empty', 'ALTER TABLE ',
-        format(' ALTER COLUMN %I SET DEFAULT %s', attname, pg_get_expr(adbin, adrelid)), ARRAY[attname::text], '', '', ''
-    FROM pg_attribute JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
-    WHERE attrelid = $1::oid AND attgenerated = '' ORDER BY attnum
-    """,
-    """
-    SELECT 'settings of column ' || attname, 'empty', 'ALTER TABLE ', format(setting, attname), ARRAY[attname::text], '', '', ''
-    FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid, LATERAL (VALUES
-        (CASE WHEN coalesce(attstattarget, -1) <> -1 THEN ' ALTER COLUMN %I SET STATISTICS ' || attstattarget END),
-        (CASE WHEN attstorage <> typstorage THEN ' ALTER COLUMN %I SET STORAGE ' || CASE attstorage
-            WHEN 'p' THEN 'plain' WHEN 'e' THEN 'external' WHEN 'm' THEN 'main' ELSE 'extended' END END),
-        (CASE attcompression WHEN 'p' THEN ' ALTER COLUMN %I SET COMPRESSION pglz'
-            WHEN 'l' THEN ' ALTER COLUMN %I SET COMPRESSION lz4' END),
-        (' ALTER COLUMN %I SET (' || replace(array_to_string(attoptions, ', '), '%', '%%') || ')')
-    ) AS s (setting)
-    WHERE attrelid = $1::oid AND attnum > 0 AND NOT attisdropped AND setting IS NOT NULL ORDER BY attnum, setting
-    """,
+    _DEFAULTS,
+    _SETTINGS,
     f"""
     SELECT 'constraint ' || conname, 'empty', 'ALTER TABLE ',
         format(' ADD CONSTRAINT %I %s', conname, pg_get_constraintdef(oid)), {_NAMES.format("conkey")}, '', '', ''
@@ -301,26 +359,9 @@ _CARRIED = (
         JOIN pg_class s ON s.oid = d.objid AND s.relkind = 'S' JOIN pg_namespace n ON n.oid = s.relnamespace
     WHERE a.attrelid = $1::oid AND attidentity <> '' ORDER BY a.attnum
     """,
-    """
-    SELECT 'owner ' || pg_get_userbyid(relowner), 'ready', 'ALTER TABLE ',
-        format(' OWNER TO %I', pg_get_userbyid(relowner)), '{}'::text[], '', '', ''
-    FROM pg_class WHERE oid = $1::oid AND relowner <> quote_ident(current_user)::regrole
-    """,
-    """
-    SELECT 'privileges', 'granted', 'GRANT ' || string_agg(privilege_type, ', ' ORDER BY privilege_type) || ' ON TABLE ',
-        ' TO ' || CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END
-        || CASE WHEN is_grantable THEN ' WITH GRANT OPTION' ELSE '' END, '{}'::text[], '', '', ''
-    FROM pg_class, aclexplode(coalesce(relacl, acldefault('r', relowner))) WHERE oid = $1::oid
-    GROUP BY grantee, is_grantable ORDER BY grantee, is_grantable
-    """,
-    """
-    SELECT 'privileges on column ' || attname, 'ready',
-        'GRANT ' || string_agg(format('%s (%I)', privilege_type, attname), ', ' ORDER BY privilege_type) || ' ON TABLE ',
-        ' TO ' || CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END
-        || CASE WHEN is_grantable THEN ' WITH GRANT OPTION' ELSE '' END, ARRAY[attname::text], '', '', ''
-    FROM pg_attribute, aclexplode(attacl) WHERE attrelid = $1::oid AND attnum > 0
-    GROUP BY attnum, attname, grantee, is_grantable ORDER BY attnum, grantee, is_grantable
-    """,
+    _OWNER,
+    _PRIVILEGES,
+    _COLUMN_PRIVILEGES,
     """
     SELECT 'sequence ' || s.oid::regclass::text, 'locked', format('ALTER SEQUENCE %s OWNED BY ', s.oid::regclass),
         format('.%I', a.attname), ARRAY[a.attname::text], '', '', ''
@@ -338,12 +379,7 @@ _CARRIED = (
     WHERE v.relkind = 'v' AND EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = 'pg_rewrite'::regclass AND d.objid = w.oid
         AND d.refclassid = 'pg_class'::regclass AND d.refobjid = $1::oid) ORDER BY 1
     """,
-    """
-    SELECT 'comment', 'dropped', CASE WHEN objsubid = 0 THEN 'COMMENT ON TABLE ' ELSE 'COMMENT ON COLUMN ' END,
-        coalesce('.' || quote_ident(attname), '') || format(' IS %L', description), array_remove(ARRAY[attname::text], NULL), '', '', ''
-    FROM pg_description LEFT JOIN pg_attribute ON attrelid = objoid AND attnum = objsubid AND objsubid > 0
-    WHERE classoid = 'pg_class'::regclass AND objoid = $1::oid ORDER BY objsubid
-    """,
+    _COMMENTS,
     f"""
     SELECT 'comment on constraint ' || conname, 'dropped', format('COMMENT ON CONSTRAINT %I ON ', conname),
         format(' IS %L', description), {_NAMES.format("conkey")}, '', '', ''

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from code_location.replication.config import Table
-from code_location.replication.connectors.base import CarriedOver, TargetState
+from code_location.replication.connectors.base import CarriedOver, Obstacle, TargetState
 from code_location.replication.connectors.postgres.attachments import attachments
 from code_location.replication.connectors.postgres.connection import PostgresConnection
 from code_location.replication.connectors.postgres.names import shortened
+from code_location.replication.connectors.postgres.widening import obstacles
 from code_location.replication.errors import PlanError
 
 _TABLE = """
-    SELECT c.oid::bigint, c.relkind::text, EXISTS (SELECT 1 FROM pg_inherits WHERE inhparent = c.oid)
+    SELECT c.oid::bigint, c.relkind::text, EXISTS (SELECT 1 FROM pg_inherits WHERE inhparent = c.oid),
+        CASE WHEN NOT pg_has_role(c.relowner, 'USAGE')
+                THEN format('only its owner %s may do that, not %s', pg_get_userbyid(c.relowner), current_user)
+            WHEN c.relispartition THEN 'it is a partition of another table'
+            WHEN c.reloftype <> 0 THEN format('its columns are those of type %s', c.reloftype::regtype) ELSE '' END,
+        c.relhastriggers
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE n.nspname = $1 AND c.relname = $2
 """
 
 _COLUMNS = """
-    SELECT attname::text, format_type(atttypid, atttypmod), attnotnull AND NOT atthasdef AND attidentity = ''
+    SELECT attname::text, format_type(atttypid, atttypmod), attnotnull AND NOT atthasdef AND attidentity = '',
+        attgenerated <> '', attidentity = 'a'
     FROM pg_attribute WHERE attrelid = $1::oid AND attnum > 0 AND NOT attisdropped ORDER BY attnum
 """
 
@@ -37,6 +44,11 @@ _REFERENCED_BY = """
     WHERE confrelid = $1::oid AND contype = 'f' AND conrelid <> $1::oid ORDER BY 1
 """
 
+_CASCADES = """
+    SELECT format('%s of %s', conname, conrelid::regclass), conrelid = $1::oid FROM pg_constraint
+    WHERE confrelid = $1::oid AND contype = 'f' AND conparentid = 0 AND confdeltype IN ('c', 'n', 'd') ORDER BY 1
+"""
+
 _OTHER_KINDS = {"v": "a view", "m": "a materialized view", "f": "a foreign table", "S": "a sequence"}
 
 
@@ -47,6 +59,8 @@ class Found:
     oid: int
     kind: str
     has_children: bool
+    unalterable: str
+    has_triggers: bool  # a foreign key makes some on both sides
 
 
 def find(connection: PostgresConnection, schema: str, name: str) -> Found | None:
@@ -63,6 +77,11 @@ def qualified_names(connection: PostgresConnection) -> Iterator[None]:
     connection.execute("SET LOCAL search_path = pg_catalog, pg_temp")
     yield
     connection.execute("SET LOCAL search_path TO DEFAULT")
+
+
+def _obstacles(connection: PostgresConnection, oid: int) -> Mapping[str, tuple[Obstacle, ...]]:
+    with qualified_names(connection):
+        return obstacles(connection, oid)
 
 
 def look(connection: PostgresConnection, schema: str, table: Table, hanging: bool) -> TargetState:
@@ -84,13 +103,20 @@ def look(connection: PostgresConnection, schema: str, table: Table, hanging: boo
         )
     with qualified_names(connection):
         columns = connection.execute(_COLUMNS, (found.oid,))
+        cascades = connection.execute(_CASCADES, (found.oid,)) if found.has_triggers else []
         state = TargetState(
             exists=True,
-            columns={name: kind for name, kind, _ in columns},
+            columns={name: kind for name, kind, *_ in columns},
             unique_keys=frozenset(
                 frozenset(key) for (key,) in connection.execute(_UNIQUE_KEYS, (found.oid,)) if key
             ),
-            required=frozenset(name for name, _, required in columns if required),
+            required=frozenset(name for name, _, required, *_ in columns if required),
+            generated=frozenset(name for name, *_, generated, _ in columns if generated),
+            inserted_only=frozenset(name for name, *_, always in columns if always),
+            obstacles=lambda: _obstacles(connection, found.oid),
+            unalterable=found.unalterable,
+            cascades=tuple(what for what, _ in cascades),
+            cascades_within=tuple(what for what, within in cascades if within),
         )
         if not hanging:
             return state

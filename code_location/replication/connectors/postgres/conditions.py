@@ -166,6 +166,6 @@ def _window(made: Condition, relation: Relation, window: Window) -> Iterator[str
         column = quote(condition.column)
         inside = " AND ".join(
             f"{column} {operator} {made.bind(value, type_name)}"
-            for operator, value in condition.comparisons(arrow_type(type_name))
+            for operator, value in condition.comparisons(arrow_type(type_name), type_name)
         )
         yield f"({inside} OR {column} IS NULL)" if condition.takes_nulls else inside

@@ -15,13 +15,13 @@ import pyarrow as pa
 from code_location.replication.config import Table
 from code_location.replication.connectors import apply as modes
 from code_location.replication.connectors.base import Changes, TargetState
-from code_location.replication.connectors.postgres import catalog, diffing
+from code_location.replication.connectors.postgres import catalog, diffing, widening
 from code_location.replication.connectors.postgres.connection import PostgresConnection, literal, quote
 from code_location.replication.connectors.postgres.encoding import encode
 from code_location.replication.connectors.postgres.figures import PostgresCanonical
 from code_location.replication.connectors.postgres.filters import Filters
 from code_location.replication.connectors.postgres.names import shortened
-from code_location.replication.connectors.postgres.swap import Swap, lock_exclusively
+from code_location.replication.connectors.postgres.swap import Swap, altered, lock_exclusively
 from code_location.replication.connectors.postgres.types import fit, land
 from code_location.replication.connectors.side import Side
 from code_location.replication.errors import PlanError
@@ -194,12 +194,30 @@ class PostgresSession:
 
     def apply(self, plan: Plan, staged: int) -> Changes:
         if plan.alters_table:
-            lock_exclusively(self._connection, [f"LOCK TABLE {self.target(plan)} IN ACCESS EXCLUSIVE MODE"])
+            self._lock_exclusively(plan)
         changes = modes.apply(self, plan, staged)
         if self._swap:
             self._swap.fill()
         self._changed = changes.inserted + changes.updated + changes.deleted
         return changes
+
+    def _lock_exclusively(self, plan: Plan) -> None:
+        with catalog.qualified_names(self._connection):
+            views = widening.view_locks(self._connection, self._oid(plan), plan.widen) if plan.widen else []
+        table = f"LOCK TABLE {self.target(plan)} IN ACCESS EXCLUSIVE MODE"
+        lock_exclusively(self._connection, [*views, table])
+
+    def widening(self, plan: Plan) -> Sequence[str]:
+        with catalog.qualified_names(self._connection):
+            found = widening.obstacles(self._connection, self._oid(plan))
+            if any(
+                kind not in one.allows for name, kind in plan.widen.items() for one in found.get(name, ())
+            ):
+                raise altered(plan.table.target_name)
+            return widening.statements(self._connection, self._oid(plan), self.target(plan), plan.widen)
+
+    def _oid(self, plan: Plan) -> int:
+        return int(self.execute("SELECT $1::regclass::oid::int8", (self.target(plan),))[0][0])
 
     def differ(self, ours: Sequence[str], theirs: Sequence[str]) -> str:
         # bits are compared: to "=" a month is 30 days, and what a collation calls equal need not be

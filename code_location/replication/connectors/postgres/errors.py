@@ -22,6 +22,9 @@ _GRANTS = {
     "type": "GRANT USAGE ON TYPE {name} TO {role}",
     "tablespace": "GRANT CREATE ON TABLESPACE {name} TO {role}",
 }
+# one of several addresses as psycopg lists them, and what stands before a message
+_WRAPPED = re.compile(r"^(- host: .*?, hostaddr: [^ ]+: )?(connection (failed|is bad): )?")
+_TRY = re.compile(r"connection to server (?P<place>(?:at|on socket) .+?) failed: (?P<why>.*)")
 _LOST = (
     "server closed the connection",
     "connection to server",
@@ -177,9 +180,38 @@ class Errors:
 
 
 def plain(text: str) -> str:
-    """A driver's message without its wrapping, on one line."""
+    """A driver's message without its wrapping: one sentence, in which everything is said once.
+
+    libpq tells of each address and each try in a line of its own, whose continuations are indented.
+    """
     text = re.sub(r"^[A-Z_]+: (\[libpq\] )?(Failed to connect: |Failed to [^:]+: )?", "", text)
-    return " ".join(text.removeprefix("connection failed: ").split())
+    tries: dict[str, list[str]] = {}  # places by what became of them
+    facts: list[str] = []
+    for line in _lines(text):
+        if match := _TRY.fullmatch(line):
+            places = tries.setdefault(match["why"], [])
+            places += [match["place"]] if match["place"] not in places else []
+        else:
+            facts += [line] if line not in facts else []
+    reasons: dict[str, list[str]] = {}
+    for why, places in tries.items():
+        reasons.setdefault(" and ".join(places), []).append(why)
+    failed = [f"connection to server {place} failed: {'; '.join(why)}" for place, why in reasons.items()]
+    return "; ".join([*failed, *facts])
+
+
+def _lines(text: str) -> list[str]:
+    """What is said, without what introduces it, and without questions: errors give advice of their own."""
+    lines: list[str] = []
+    indented = False
+    for line in text.splitlines():
+        told = " ".join(_WRAPPED.sub("", line).split()).rstrip(".")
+        if line.startswith("\t") and indented:
+            lines[-1] += f" {told}"
+        elif told and not told.startswith(("Is the server running", "Multiple connection attempts failed")):
+            lines.append(told[0].lower() + told[1:] if line.startswith("\t") else told)
+            indented = line.startswith("\t")
+    return lines
 
 
 def is_lost(text: str) -> bool:

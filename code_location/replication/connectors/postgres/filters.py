@@ -31,7 +31,7 @@ class Filters:
         parts = []
         for condition in read.window.conditions if read.window else ():
             column, kind = self._column(condition.column, "partition column")
-            comparisons = condition.comparisons(arrow_type(kind))
+            comparisons = condition.comparisons(arrow_type(kind), kind)
             inside = " AND ".join(f"{column} {op} {self._bind(value, kind)}" for op, value in comparisons)
             parts.append(f"({inside} OR {column} IS NULL)" if condition.takes_nulls else inside)
         for bound, operator in ((read.since, ">="), (read.until, "<=")):

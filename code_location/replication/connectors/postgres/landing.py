@@ -45,6 +45,7 @@ _BY_KIND: dict[Kind, str] = {
     Kind.JSON: "jsonb",
     Kind.BIT: "bit varying",
 }
+_SYSTEM_COLUMNS = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"})
 _NESTED = frozenset({Kind.LIST, Kind.STRUCT, Kind.MAP, Kind.UNION, Kind.OTHER})
 
 
@@ -52,10 +53,19 @@ def land(schema: pa.Schema) -> tuple[Landing, ...]:
     """How each travelling column is stored in Postgres. Raises UnsupportedType."""
     landings = []
     for field in schema:
+        _check_name(field)
         landing = _land(field)
         check(field, landing)
         landings.append(landing)
     return tuple(landings)
+
+
+def _check_name(field: pa.Field) -> None:
+    if field.name in _SYSTEM_COLUMNS:
+        raise UnsupportedType(
+            f"column '{field.name}' has the name of a column that every table of Postgres has already",
+            hint=f"give it another name, as in `columns: {{rename: {{{field.name}: {field.name}_}}}}`, or exclude it",
+        )
 
 
 def _land(field: pa.Field) -> Landing:

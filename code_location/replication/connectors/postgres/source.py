@@ -41,6 +41,7 @@ from code_location.replication.connectors.postgres.types import resolve, travel_
 from code_location.replication.connectors.side import Side
 from code_location.replication.errors import LoadError, PlanError
 from code_location.replication.plan import ReadFilter
+from code_location.replication.quantities import counted
 from code_location.replication.types import source_column
 from code_location.replication.verify import Verification, verification
 from code_location.replication.windows import Window
@@ -130,7 +131,7 @@ class PostgresSession:
             projection = project(table, relation, destination, self._type_of(table), self._resolved)
             self._refuse_rows_without_window(table, relation)
             laid_out = grid(
-                windows, lambda name: arrow_type(column_of(relation, name, "partition column").type)
+                windows, lambda name: column_of(relation, name, "partition column").type, arrow_type
             )
             where = windows_condition(table, relation, windows)
             counts = [f"count(*) FILTER (WHERE {check})" for _, _, check in projection.checks()]
@@ -293,8 +294,8 @@ class PostgresSession:
             (nulls,) = self._ask(table, where, "count(*)")
             if nulls:
                 raise PlanError(
-                    f"{nulls} rows of table '{table.name}' have no value in the partition column '{name}' "
-                    "and so belong to no window",
+                    f"{counted(nulls, 'row')} of table '{table.name}' without a value in the partition column '{name}' "
+                    "would belong to no window",
                     hint="give them a value, or say `nulls: first` or `nulls: ignore` under `partition`",
                 )
 

@@ -10,7 +10,6 @@ from code_location.replication.connectors.postgres.attachments import (
     Carried,
     Step,
     attachments,
-    primary_key_name,
 )
 from code_location.replication.connectors.postgres.catalog import find, qualified_names
 from code_location.replication.connectors.postgres.connection import PostgresConnection, quote
@@ -37,7 +36,7 @@ class Swap:
         self._schema, self._name, self._new = schema, name, new
         self._oid, self._found = self._look()
         if self._found.kept:  # since the plan was made
-            raise self._altered()
+            raise altered(self._name)
         connection.errors.shown = {
             **connection.errors.shown,
             **{c.made_as: c.name for c in self._found.carried if c.made_as},
@@ -69,7 +68,7 @@ class Swap:
         made_as = f"_replication_key_{self._oid}"
         keys = ", ".join(map(quote, columns))
         self._connection.execute(f"ALTER TABLE {self.table} ADD CONSTRAINT {made_as} PRIMARY KEY ({keys})")
-        name = primary_key_name(self._connection, self._oid)
+        name = _primary_key_name(self._connection, self._oid)
         self._renames.append(("constraint", made_as, name or ""))
 
     def add_index(self, column: str) -> None:
@@ -94,7 +93,7 @@ class Swap:
             self._connection, [*self._found.locks, f"LOCK TABLE {target} IN ACCESS EXCLUSIVE MODE"]
         )
         if self._look() != (self._oid, self._found):
-            raise self._altered()
+            raise altered(self._name)
         self._make(self._found.at(Step.LOCKED))
         self._connection.execute(f"ALTER TABLE {target} RENAME TO {quote(old)}")
         self._connection.execute(f"ALTER TABLE {self.table} RENAME TO {quote(self._name)}")
@@ -116,11 +115,6 @@ class Swap:
                     f"table '{self._name}' of the destination was dropped meanwhile", transient=True
                 )
             return found.oid, attachments(self._connection, found.oid, self._plan.table)
-
-    def _altered(self) -> LoadError:
-        return LoadError(
-            f"table '{self._name}' of the destination was altered while it was being loaded", transient=True
-        )
 
     def _make(self, things: Sequence[Carried]) -> None:
         for thing in things:
@@ -176,6 +170,21 @@ class Swap:
 
     def _in_schema(self, name: str) -> str:
         return f"{quote(self._schema)}.{quote(name)}"
+
+
+def _primary_key_name(connection: PostgresConnection, oid: int) -> str | None:
+    """The name of a table's primary key constraint."""
+    rows = connection.execute(
+        "SELECT conname::text FROM pg_constraint WHERE conrelid = $1::oid AND contype = 'p'", (oid,)
+    )
+    return rows[0][0] if rows else None
+
+
+def altered(table: str) -> LoadError:
+    """Another try sees the table as it is now."""
+    return LoadError(
+        f"table '{table}' of the destination was altered while it was being loaded", transient=True
+    )
 
 
 def lock_exclusively(connection: PostgresConnection, locks: Sequence[str]) -> None:
