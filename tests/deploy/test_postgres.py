@@ -93,6 +93,7 @@ def test_wants_the_password():
             psycopg.connect(wrong)
 
 
+@pytest.mark.servers
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGQUIT], ids=lambda number: number.name)
 def test_a_killed_server_comes_back_with_what_was_committed(binaries, number):
     with PostgresCluster(durable=False) as server:
@@ -110,6 +111,7 @@ def test_a_killed_server_comes_back_with_what_was_committed(binaries, number):
         assert one(server, "SELECT count(*) FROM t", "kept") == 1000
 
 
+@pytest.mark.servers
 def test_restart_takes_settings_and_keeps_the_address():
     with PostgresCluster(durable=False, settings={"work_mem": "7MB"}) as server:
         dsn, pid = server.dsn(), server.pid
@@ -128,6 +130,7 @@ def test_a_given_folder_is_kept(folder, binaries):
         assert one(server, "SELECT 1", "kept") == 1
 
 
+@pytest.mark.servers
 def test_an_interrupted_initdb_is_done_again(folder):
     unfinished = folder / "data.unfinished"
     unfinished.mkdir(parents=True)
@@ -136,6 +139,7 @@ def test_an_interrupted_initdb_is_done_again(folder):
         assert one(server, "SELECT 1") == 1
 
 
+@pytest.mark.servers
 def test_two_servers_do_not_share_a_folder(folder):
     with PostgresCluster(folder) as server:
         with (
@@ -163,6 +167,7 @@ def find_major(folder: Path) -> int:
     return PostgresBinaries(folder, str(_version(folder))).major
 
 
+@pytest.mark.servers
 def test_a_port_that_gets_taken_is_left_to_its_taker(monkeypatch):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -209,6 +214,7 @@ def test_a_folder_out_of_reach_is_named(tmp_path):
         PostgresCluster(private / "cluster").start()
 
 
+@pytest.mark.servers
 @as_root
 def test_the_wheels_binaries_out_of_reach_are_copied(monkeypatch, tmp_path):
     [wheel] = [folder for folder in INSTALLED if PostgresBinaries(folder, "").from_wheel]
@@ -243,6 +249,7 @@ def test_the_server_dies_with_us(number):
     assert eventually(lambda: not Path(folder).exists())
 
 
+@pytest.mark.servers
 def test_the_server_outlives_the_thread_that_started_it():
     server = PostgresCluster(durable=False)
     thread = threading.Thread(target=server.start)

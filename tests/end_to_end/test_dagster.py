@@ -18,6 +18,7 @@ from deploy.local.postgres import PostgresServer
 from deploy.local.services import LocalDagster
 from tests.orchestration.harness import CONNECTIONS, FROM_FAILURE, LAUNCH, REEXECUTE, SOURCE, TABLES
 
+pytestmark = pytest.mark.servers
 DAYS = [f"2024-03-0{day}" for day in range(1, 6)]
 # the same as activity, for the tests that must not meet the backfill
 VISITS = """\
@@ -233,7 +234,6 @@ def test_the_sensor_starts_a_run_for_what_changed(service):
     assert service.pg("SELECT id FROM target.users WHERE name = 'renamed'") == [(7,)]
 
 
-@pytest.mark.servers
 @pytest.mark.parametrize("end", ["killed", "terminated"])
 def test_a_run_that_was_ended_resumes_where_it_was(service, end):
     """Within the third window of five, while it waits for a row that somebody holds."""

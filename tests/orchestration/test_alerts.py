@@ -48,6 +48,7 @@ def hook(monkeypatch) -> Iterator[Hook]:
         yield hook
 
 
+@pytest.mark.servers
 def test_failed_runs_are_posted_once_each(lab, hook):
     lab.yaml(TABLES + ALERTS)
     lab.duck("INSERT INTO products VALUES (1, 0), (2, 0)", "ALTER TABLE activity DROP happened_at")

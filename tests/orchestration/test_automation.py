@@ -115,6 +115,7 @@ def test_one_sensor_evaluates_them(site):
     assert sensor.asset_selection.resolve(repository.asset_graph) == {dg.AssetKey("users")}
 
 
+@pytest.mark.servers
 def test_the_example_s_job_runs_after_a_load(lab, monkeypatch):
     monkeypatch.setenv("EXAMPLE_SOURCE", str(lab.folder / "source.duckdb"))
     monkeypatch.setenv("EXAMPLE_DESTINATION", lab.dsn)

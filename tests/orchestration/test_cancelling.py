@@ -101,18 +101,9 @@ def activity(dsn: str) -> list[tuple[str, ...]]:
         ).fetchall()
 
 
-@pytest.mark.parametrize(
-    ("phase", "execution"),
-    [
-        ("reading", "in_process"),
-        *(
-            pytest.param(phase, execution, marks=pytest.mark.servers)
-            for phase in PHASES
-            for execution in ("in_process", "subprocess")
-            if (phase, execution) != ("reading", "in_process")
-        ),
-    ],
-)
+@pytest.mark.servers
+@pytest.mark.parametrize("execution", ["in_process", "subprocess"])
+@pytest.mark.parametrize("phase", PHASES)
 def test_it_stops_at_once_and_rolls_back(dagster, databases, tmp_path, phase, execution):
     (tmp_path / "replication.yaml").write_text(REPLICATION.replace("in_process", execution))
     with psycopg.connect(databases, autocommit=True) as connection:

@@ -122,6 +122,7 @@ def test_dg_makes_checks_and_lists_it(project):
         assert f'"{name}"' in listed
 
 
+@pytest.mark.servers
 def test_dg_shows_what_is_wrong_and_where(project):
     folder = project / "src" / "my_project" / "defs" / "my_tables"
     folder.mkdir()

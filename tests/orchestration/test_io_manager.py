@@ -378,7 +378,7 @@ def test_a_run_that_fails_leaves_what_was_there(place):
     given["day"] = [date(2024, 1, 2)]
     text = failure(location.run("facts", partition_key="2024-01-01", fails=True))
     assert (
-        "asset facts (table target.facts) can't be stored: 1 of 1 rows for table 'facts' don't belong to partition 2024-01-01"
+        "asset facts (table target.facts) can't be stored: 1 of 1 row for table 'facts' don't belong to partition 2024-01-01"
         in text
     )
     given["n"] = ["text"]  # type: ignore[list-item]

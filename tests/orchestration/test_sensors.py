@@ -119,6 +119,7 @@ def test_a_change_whose_load_failed_is_asked_for_again(watching):
     assert lab.pg("SELECT price FROM target.products WHERE id = 1") == [(1,)]
 
 
+@pytest.mark.servers
 def test_a_table_is_asked_for_again_only_when_its_run_is_lost(watching):
     watching.tick()
     watching.lab.duck("UPDATE tags SET name = 'b'")
@@ -137,6 +138,7 @@ def test_a_table_is_asked_for_again_only_when_its_run_is_lost(watching):
     assert watching.lab.pg("SELECT name FROM target.tags") == [("c",)]
 
 
+@pytest.mark.servers
 def test_a_tick_that_is_repeated_asks_for_the_same_run(watching):
     """The daemon died after it requested the run and before it kept the cursor."""
     cursor = watching.tick().cursor
