@@ -47,8 +47,13 @@ class Problem:
     column: int
     message: str
 
+    @property
+    def place(self) -> str:
+        """As editors and terminals know it: file:line:column."""
+        return f"{self.path}:{self.line}:{self.column}"
+
     def __str__(self) -> str:
-        return f"{self.path}:{self.line}:{self.column}: {self.message}"
+        return f"{self.place}: {self.message}"
 
 
 class ConfigError(ReplicationError):

@@ -56,6 +56,7 @@ def _container(image: str) -> Iterator[PostgresServer]:
     port = free_port()
     published = ("--publish", f"127.0.0.1:{port}:5432", "--env", "POSTGRES_PASSWORD=secret")
     container = _docker("run", "--detach", "--rm", "--pull", "never", *published, image)
+    assert container, f"{image} is here and doesn't start"
     try:
         server = PostgresServer(f"postgresql://postgres:secret@127.0.0.1:{port}/postgres")
         eventually(lambda: _answers(server))

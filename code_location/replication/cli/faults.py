@@ -37,7 +37,7 @@ def place_of(config: ReplicationConfig, table: Table, error: ReplicationError) -
     """
     for place, fault in faults_of(config, table):
         if place and fault.message == error.message:
-            return str(config.problem_of(table, place, "")).removesuffix(": ")
+            return config.problem_of(table, place, fault.message).place
     return None
 
 

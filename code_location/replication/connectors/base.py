@@ -158,9 +158,10 @@ class TargetState:
     """The destination table as the catalog shows it, read under the lock.
 
     `columns` maps names to types, `unique_keys` holds the column sets that are known to be unique, `required` the
-    columns that take no null and have no default, `generated` those that nothing can be written to, `inserted_only` those that can't be updated, `obstacles` tells
-    what is in the way of other types, by column (which takes a while to find out), `unalterable` why no column can be added or altered, `attachments` describes what a swap of the table would lose,
-    `carried` what it takes along, `referenced_by` the tables whose foreign keys point here, `cascades` the foreign keys
+    columns that take no null and have no default, `generated` those that nothing can be written to, `inserted_only`
+    those that can't be updated. `obstacles` tells what is in the way of other types, by column, which takes a while to
+    find out; `unalterable` why no column can be added or altered. `attachments` describes what a swap of the table
+    would lose, `carried` what it takes along, `referenced_by` the tables whose foreign keys point here, `cascades` the foreign keys
     that delete or change other rows when a row is deleted here, `cascades_within` those of the table itself.
     """
 

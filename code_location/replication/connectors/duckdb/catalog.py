@@ -55,7 +55,6 @@ def look(execute: Execute, database: str, schema: str, table: Table, hanging: bo
     # An index for the key would have to fit into memory. Instead the keys that a load touches are checked before it
     # is committed, so the key is as good as unique wherever it has all of its columns.
     there = {column for column, *_ in columns}
-    references = [other for (other,) in execute(_REFERENCED_BY, name)]
     generated = _generated(found[0][0], columns)
     ours = [table.key_columns, (*table.key_columns, VALID_FROM)] if table.primary_key else []
     return TargetState(
@@ -64,11 +63,15 @@ def look(execute: Execute, database: str, schema: str, table: Table, hanging: bo
         unique_keys=frozenset([*declared, *(frozenset(key) for key in ours if there.issuperset(key))]),
         required=frozenset(c for c, _, nullable, default, _ in columns if not nullable and default is None),
         generated=frozenset(generated),
-        obstacles=lambda: _obstacles(execute, name, there, constraints, references, generated),
+        obstacles=lambda: _obstacles(execute, name, there, constraints, generated),
         attachments=tuple(_attachments(execute, name, found[0][0], constraints)) if hanging else (),
         carried=tuple(_carried(columns, found[0][1])) if hanging else (),
-        referenced_by=tuple(references) if hanging else (),
+        referenced_by=tuple(_referenced_by(execute, name)) if hanging else (),
     )
+
+
+def _referenced_by(execute: Execute, name: tuple[str, str, str]) -> list[str]:
+    return [other for (other,) in execute(_REFERENCED_BY, name)]
 
 
 def _generated(sql: str, columns: list[tuple[Any, ...]]) -> dict[str, str]:
@@ -84,12 +87,11 @@ def _obstacles(
     name: tuple[str, str, str],
     columns: Collection[str],
     constraints: list[tuple[Any, ...]],
-    referenced_by: Sequence[str],
     generated: Mapping[str, str],
 ) -> dict[str, tuple[Obstacle, ...]]:
     """DuckDB changes no type of a column that is in a constraint or an expression, or in a table with an index."""
     of_all = [f"index {index}" for index, _ in execute(_INDEXES, name)]
-    of_all += [f"the foreign key of {other}" for other in referenced_by]
+    of_all += [f"the foreign key of {other}" for other in _referenced_by(execute, name)]
     found = {column: list(of_all) for column in columns}
     for _, text, used in constraints:
         for column in used:

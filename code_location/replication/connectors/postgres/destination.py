@@ -208,13 +208,14 @@ class PostgresSession:
         lock_exclusively(self._connection, [*views, table])
 
     def widening(self, plan: Plan) -> Sequence[str]:
+        oid = self._oid(plan)
         with catalog.qualified_names(self._connection):
-            found = widening.obstacles(self._connection, self._oid(plan))
+            found = widening.obstacles(self._connection, oid)
             if any(
                 kind not in one.allows for name, kind in plan.widen.items() for one in found.get(name, ())
             ):
                 raise altered(plan.table.target_name)
-            return widening.statements(self._connection, self._oid(plan), self.target(plan), plan.widen)
+            return widening.statements(self._connection, oid, self.target(plan), plan.widen)
 
     def _oid(self, plan: Plan) -> int:
         return int(self.execute("SELECT $1::regclass::oid::int8", (self.target(plan),))[0][0])
