@@ -28,7 +28,7 @@ class System:
     `identity` is a text that is the same for two connection strings, variables and all, of files in two folders
     when they lead to one database, as far as that can be told; it may hold a secret. `uri` says
     where the database is: it never holds one, and is None where a variable or the form of the string hides it.
-    `writers` is how many loads may write at once.
+    `writers` is how many loads may write at once; `parallel_copies` says that one load can write over several connections.
     """
 
     default_schema: str
@@ -37,6 +37,7 @@ class System:
     uri: Callable[[str, Path], str | None]
     readers: int = 4
     writers: int = 4
+    parallel_copies: bool = False
 
 
 def _duckdb(connection: str) -> str | None:
@@ -89,6 +90,10 @@ def _postgres_uri(connection: str, folder: Path) -> str | None:
 SYSTEMS = {
     "duckdb": System(default_schema="main", wrong=_duckdb, identity=_duckdb_file, uri=_duckdb_uri, writers=1),
     "postgres": System(
-        default_schema="public", wrong=_postgres, identity=_postgres_database, uri=_postgres_uri
+        default_schema="public",
+        wrong=_postgres,
+        identity=_postgres_database,
+        uri=_postgres_uri,
+        parallel_copies=True,
     ),
 }

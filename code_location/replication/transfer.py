@@ -270,7 +270,7 @@ class _Load:
             extract = snapshot.extract(table, plan.read, schema, table.verify)
             self._total = extract.rows
             self.tell(Phase.PLANNED, message=f"{plan.strategy}: {plan.reason}")
-            session.create_stage(plan)
+            session.create_stage(plan, extract.rows)
             staged = self._stage(session, plan, extract.batches)
             expected = extract.figures()
             if plan.stages_keys:

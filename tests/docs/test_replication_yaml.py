@@ -24,6 +24,7 @@ from code_location.replication.config import (
 )
 from code_location.replication.config.alerts import Alerts
 from code_location.replication.config.catalog import Catalog
+from code_location.replication.connectors.postgres import parallel
 
 ROOT = Path(__file__).parents[2]
 CONNECTIONS = """
@@ -47,7 +48,7 @@ SECTIONS = {
     "### Meta": [(Meta, "tables[].meta.")],
 }
 # whose default depends on something else
-BY_SYSTEM = {"connections.*.schema", "connections.*.max_connections", "connections.*.pool", "defaults", "tables[].columns", "tables[].columns.include", "tables[].meta"}  # fmt: skip
+BY_SYSTEM = {"connections.*.schema", "connections.*.max_connections", "connections.*.parallel_copies", "connections.*.pool", "defaults", "tables[].columns", "tables[].columns.include", "tables[].meta"}  # fmt: skip
 
 
 def options(heading):
@@ -133,6 +134,8 @@ def test_the_default_schemas_and_limits(rows_under):
     shown = {row[0].strip("`"): row[2] for row in rows_under("## Connections")}
     assert shown["connections.*.schema"] == "`main` in DuckDB, `public` in Postgres"
     assert shown["connections.*.max_connections"] == "`4`; `1` for DuckDB as destination"
+    assert shown["connections.*.parallel_copies"].endswith(f"up to `{parallel._COPIES}`")
+    assert parallel._ROWS == 1_000_000
     connections = {
         kind: Connection(type=kind, connection=text)
         for kind, text in (("duckdb", "a.duckdb"), ("postgres", "postgresql://h/d"))

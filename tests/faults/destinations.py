@@ -41,8 +41,8 @@ class Database(Protocol):
     def settle(self) -> None:
         """Waits until nothing of a killed process is left over but what is committed."""
 
-    def look(self) -> State:
-        """Reads the state; fails if anything but the table and the ledger is there."""
+    def look(self, aside: str | None = None) -> State:
+        """Reads the state; fails if anything but the table and the ledger is there, or what begins as `aside`."""
 
     def current(self, columns: str, scenario: Scenario) -> list[tuple[Any, ...]]:
         """The rows that stand for rows of the source now."""
@@ -110,12 +110,12 @@ class PostgresDatabase:
             assert time.monotonic() < deadline, "the killed process' transaction is still open"
             time.sleep(0.02)
 
-    def look(self) -> State:
+    def look(self, aside: str | None = None) -> State:
         tables = self.execute(
             "SELECT relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
             "WHERE nspname = 'public' AND relkind = 'r'"
         )
-        return _state(self, {name for (name,) in tables})
+        return _state(self, {name for (name,) in tables if not (aside and name.startswith(aside))})
 
     def current(self, columns: str, scenario: Scenario) -> list[tuple[Any, ...]]:
         return _current(self, columns, scenario)
@@ -152,7 +152,7 @@ class DuckDBFile:
     def settle(self) -> None:
         """The file's lock goes with its process."""
 
-    def look(self) -> State:
+    def look(self, aside: str | None = None) -> State:
         if not self.path.exists():
             return State(None, ())
         return _state(self, {name for (name,) in self.execute("SELECT table_name FROM duckdb_tables()")})

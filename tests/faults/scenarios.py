@@ -28,7 +28,7 @@ DELETE FROM events WHERE id = 7;
 _CONFIG = """
 connections:
   source: {{type: duckdb, connection: "${{FAULTS_SOURCE}}"}}
-  destination: {{type: {system}, connection: "${{FAULTS_DESTINATION}}"}}
+  destination: {{type: {system}, connection: "${{FAULTS_DESTINATION}}"{copies}}}
 tables:
   - {{name: events, primary_key: id, {options}}}
 """
@@ -50,6 +50,11 @@ class Scenario:
     loads: tuple[str | None, ...]
     window: str | None = None
     hang: str = ""  # SQL that hangs something on the table, in Postgres
+    copies: int | None = None  # at once, in Postgres
+
+    @property
+    def only_postgres(self) -> bool:
+        return bool(self.hang or self.copies)
 
     def where(self) -> str:
         """Which rows of the source should be in the destination, as current rows."""
@@ -62,6 +67,7 @@ class Scenario:
 
 SCENARIOS = [
     Scenario("create", "create", "mode: full_refresh", loads=()),
+    Scenario("parallel", "create", "mode: full_refresh", loads=(), copies=3),
     Scenario("swap", "swap", "mode: full_refresh", loads=(None,)),
     Scenario(
         "in_place",
@@ -108,6 +114,10 @@ class Stage:
         with duckdb.connect(str(self.folder / "changed.duckdb"), read_only=True) as source:
             return source.execute(f"SELECT {columns} FROM events ORDER BY id").fetchall()
 
+    def look(self, database: Database) -> State:
+        """What a load that was killed has left there."""
+        return database.look(aside="_replication_stage_" if self.scenario.copies else None)
+
     def clone(self) -> Database:
         """A destination of its own for one case, as it was before the load under test."""
         return self.system.clone(self.template)
@@ -116,7 +126,9 @@ class Stage:
 def prepare(scenario: Scenario, system: System, folder: Path) -> Stage:
     """Makes the source before and after the change, and the destination before and after the load."""
     folder.mkdir(parents=True)
-    (folder / "replication.yaml").write_text(_CONFIG.format(system=system.type, options=scenario.options))
+    copies = f", parallel_copies: {scenario.copies}" if scenario.copies else ""
+    config = _CONFIG.format(system=system.type, options=scenario.options, copies=copies)
+    (folder / "replication.yaml").write_text(config)
     changed = folder / "changed.duckdb"
     with duckdb.connect(str(changed)) as source:
         source.execute(_SOURCE)

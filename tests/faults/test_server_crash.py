@@ -39,7 +39,7 @@ def test_killing_the_server(cluster: PostgresCluster, scenario: Scenario, tmp_pa
         # in turn: nothing is written out, or sessions are ended without a word to the client
         cluster.kill(signal.SIGKILL if number % 2 else signal.SIGQUIT)
         cluster.start()
-        assert database.look() == (stage.after if point is Phase.COMMITTED else stage.before), point
+        assert stage.look(database) == (stage.after if point is Phase.COMMITTED else stage.before), point
 
         driver.go_on()
         driver.finish()

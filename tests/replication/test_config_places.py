@@ -68,6 +68,14 @@ DATABASES = {
         + TABLES,
         ["3:53: a duckdb destination takes one load at a time: leave out 'max_connections'"],
     ),
+    "copies of what has none": (
+        "connections:\n  source: {type: postgres, connection: 'postgresql://h/d', parallel_copies: 2}\n"
+        "  destination: {type: duckdb, connection: b.duckdb, parallel_copies: 2}\n" + TABLES,
+        [
+            "2:60: only a new table in a postgres destination is filled in parallel: leave out 'parallel_copies'",
+            "3:53: only a new table in a postgres destination is filled in parallel: leave out 'parallel_copies'",
+        ],
+    ),
     "same file": (
         "connections:\n  source: {type: duckdb, connection: a.duckdb}\n  destination: {type: duckdb, connection: a.duckdb}\n"
         + TABLES,

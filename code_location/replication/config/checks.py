@@ -121,6 +121,13 @@ def connection_problems(connections: Any) -> Iterator[Found]:
                 f"a {connection['type']} destination takes one load at a time: leave out 'max_connections'"
             )
             yield ("connections", role, "max_connections"), message
+        if (
+            "parallel_copies" in connection
+            and system
+            and not (role == "destination" and system.parallel_copies)
+        ):
+            message = "only a new table in a postgres destination is filled in parallel: leave out 'parallel_copies'"
+            yield ("connections", role, "parallel_copies"), message
     source, destination = _both(connections)
     if _same_database(source, destination) and source["type"] == "duckdb":
         yield ("connections", "destination", "connection"), "source and destination are the same file"

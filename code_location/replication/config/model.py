@@ -44,6 +44,8 @@ class Connection(Options):
     """The schema of all tables on this side."""
     max_connections: Annotated[int, Field(ge=1)] | None = None
     """How many loads may use the database at once."""
+    parallel_copies: Annotated[int, Field(ge=1)] | None = None
+    """By how many COPYs at once a new table is filled, in Postgres as destination."""
     pool: Annotated[str, Field(pattern=r"^\S+$")] | None = None
     """The pool whose limit Dagster keeps to across runs; every step that uses the database takes a slot of it."""
 

@@ -1,7 +1,8 @@
 """The systems that can be read from and written to, by their `type` in replication.yaml.
 
 A system is a package in this folder with the modules `source` and `destination`, each of which offers
-`of_connection(connection, schema, folder)`. They are imported when they are first used: drivers take long to load.
+`of_connection(connection, schema, folder)`, and takes by name what else a connection may say that only some systems
+know. They are imported when they are first used: drivers take long to load.
 """
 
 from __future__ import annotations
@@ -52,7 +53,10 @@ def destination_as_source(config: ReplicationConfig, schema: str) -> Source:
 def _made(config: ReplicationConfig, role: Role) -> Any:
     connection = getattr(config.connections, role)
     system = import_module(f"{_SYSTEMS[connection.type]}.{role}")
-    return system.of_connection(config.resolve(role), connection.schema_or_default, config.path.parent)
+    options = {"parallel_copies": connection.parallel_copies} if connection.parallel_copies else {}
+    return system.of_connection(
+        config.resolve(role), connection.schema_or_default, config.path.parent, **options
+    )
 
 
 class _Source:

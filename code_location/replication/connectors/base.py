@@ -216,8 +216,11 @@ class DestinationSession(Protocol):
         Raises PlanError when the name belongs to something that can't be written to as a table.
         """
 
-    def create_stage(self, plan: Plan) -> None:
-        """Makes the table that rows are staged in; for a new or swapped table that is the new table itself."""
+    def create_stage(self, plan: Plan, rows: int = 0) -> None:
+        """Makes the table that rows are staged in; for a new or swapped table that is the new table itself.
+
+        `rows` is how many will come, if that is known.
+        """
 
     def ingest(self, plan: Plan, batches: Iterator[pa.RecordBatch]) -> int:
         """Stages rows and gives their number."""

@@ -234,7 +234,7 @@ class DuckDBSession:
 
     # ---------------------------------------------------------------- stage
 
-    def create_stage(self, plan: Plan) -> None:
+    def create_stage(self, plan: Plan, rows: int = 0) -> None:
         schema = plan.table.target_schema(self._schema)
         carried: dict[str, str] = {}
         if plan.strategy is Strategy.CREATE:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from code_location.replication.config import Table
 from code_location.replication.connectors.base import CarriedOver, Obstacle, TargetState
 from code_location.replication.connectors.postgres.attachments import attachments
-from code_location.replication.connectors.postgres.connection import PostgresConnection
+from code_location.replication.connectors.postgres.connection import PostgresConnection, quote
 from code_location.replication.connectors.postgres.names import shortened
 from code_location.replication.connectors.postgres.widening import obstacles
 from code_location.replication.errors import PlanError
@@ -127,3 +127,12 @@ def look(connection: PostgresConnection, schema: str, table: Table, hanging: boo
             carried=tuple(CarriedOver(c.what, c.columns, c.typed) for c in things.carried),
             referenced_by=tuple(n for (n,) in connection.execute(_REFERENCED_BY, (found.oid,))),
         )
+
+
+def publishes_new_tables(connection: PostgresConnection, schema: str) -> bool:
+    """Whether a table is published as soon as it is made in a schema, under the name that it has then."""
+    everything = "SELECT 1 FROM pg_publication WHERE puballtables"
+    if connection.version < 15:
+        return bool(connection.execute(everything))
+    of_schema = "SELECT 1 FROM pg_publication_namespace WHERE pnnspid = to_regnamespace($1)"
+    return bool(connection.execute(f"{everything} UNION ALL {of_schema}", (quote(schema),)))

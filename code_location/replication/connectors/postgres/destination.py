@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -17,14 +17,16 @@ from code_location.replication.connectors import apply as modes
 from code_location.replication.connectors.base import Changes, TargetState
 from code_location.replication.connectors.postgres import catalog, diffing, widening
 from code_location.replication.connectors.postgres.connection import PostgresConnection, literal, quote
-from code_location.replication.connectors.postgres.encoding import encode
+from code_location.replication.connectors.postgres.encoding import copy_statement, encode
 from code_location.replication.connectors.postgres.figures import PostgresCanonical
 from code_location.replication.connectors.postgres.filters import Filters
 from code_location.replication.connectors.postgres.names import shortened
+from code_location.replication.connectors.postgres.parallel import ParallelStage, copies
 from code_location.replication.connectors.postgres.swap import Swap, altered, lock_exclusively
 from code_location.replication.connectors.postgres.types import fit, land
 from code_location.replication.connectors.side import Side
-from code_location.replication.errors import PlanError
+from code_location.replication.errors import PlanError, ReplicationError
+from code_location.replication.pipeline import attempted
 from code_location.replication.plan import DELETED_AT, IS_CURRENT, Plan, ReadFilter, Strategy
 from code_location.replication.types import Fit, Landing, source_column
 from code_location.replication.verify import Figures, Value, Verification, verification
@@ -32,21 +34,28 @@ from code_location.replication.windows import Window
 
 # the part of a table that has to change for autovacuum to look at it, which would come too late for the next query
 _ANALYZE_FROM = 0.1
+_DROP_SECONDS = 2.0
 
 
-def of_connection(connection: str, schema: str, folder: Path) -> PostgresDestination:
+def of_connection(
+    connection: str, schema: str, folder: Path, parallel_copies: int | None = None
+) -> PostgresDestination:
     """Tables of `schema` in the database at a URL."""
-    return PostgresDestination(connection, schema)
+    return PostgresDestination(connection, schema, parallel_copies)
 
 
 class PostgresDestination:
-    """Writes into `schema` of the database at `dsn`, which may hold a password and shows nowhere."""
+    """Writes into `schema` of the database at `dsn`, which may hold a password and shows nowhere.
+
+    New tables are filled by `parallel_copies` COPYs at once, large ones by several unless that is said.
+    """
 
     type = "postgres"
 
-    def __init__(self, dsn: str, schema: str) -> None:
+    def __init__(self, dsn: str, schema: str, parallel_copies: int | None = None) -> None:
         self._dsn = dsn
         self.schema = schema
+        self._parallel_copies = parallel_copies
 
     def land(self, schema: pa.Schema) -> tuple[Landing, ...]:
         return tuple(replace(landing, name=shortened(landing.name)) for landing in land(schema))
@@ -58,31 +67,63 @@ class PostgresDestination:
     def session(self, *, read_only: bool = False) -> Iterator[PostgresSession]:
         quote(self.schema)  # refuses what is no name
         connection = PostgresConnection(self._dsn, read_only=read_only)
+        session = PostgresSession(connection, self.schema, self._dsn, self._parallel_copies)
         try:
-            yield PostgresSession(connection, self.schema)
+            yield session
         finally:
             # closing rolls back what was not committed
             connection.close()
+            if left := session.let_go():
+                attempted(lambda: self._drop(left), _DROP_SECONDS)
+
+    def _drop(self, left: ParallelStage) -> None:
+        """Drops what a load has left, unless another load of the table is under way, which does that itself."""
+        with suppress(ReplicationError), closing(PostgresConnection(self._dsn)) as connection:
+            session = PostgresSession(connection, self.schema, self._dsn)
+            if session.try_lock(left.table, None):
+                session.execute(f"DROP TABLE IF EXISTS {left.name}")
+                session.commit()
 
 
 class PostgresSession:
-    """One transaction at READ COMMITTED; for reading only, at REPEATABLE READ."""
+    """One transaction at READ COMMITTED; for reading only, at REPEATABLE READ.
+
+    The rows of a new table may come over connections of their own, see `parallel`.
+    """
 
     overriding = "OVERRIDING SYSTEM VALUE"
     row_id = "ctid"
     declares_keys = True
     json = "jsonb"
 
-    def __init__(self, connection: PostgresConnection, schema: str) -> None:
+    def __init__(
+        self, connection: PostgresConnection, schema: str, dsn: str, parallel_copies: int | None = None
+    ) -> None:
         self._connection = connection
         self._schema = schema
+        self._dsn, self._parallel_copies = dsn, parallel_copies
         self._swap: Swap | None = None
+        self._parallel: ParallelStage | None = None
         self._changed = 0
         self.execute = connection.execute
         self.modify = connection.modify
-        self.commit = connection.commit
         self.rollback = connection.rollback
-        self.cancel = connection.cancel
+
+    def commit(self) -> None:
+        self._connection.commit()
+        self.let_go()
+
+    def cancel(self) -> None:
+        self._connection.cancel()
+        if self._parallel:
+            self._parallel.cancel()
+
+    def let_go(self) -> ParallelStage | None:
+        """Gives up a table that was made over other connections, and tells which one that is."""
+        parallel, self._parallel = self._parallel, None
+        if parallel:
+            parallel.close()
+        return parallel
 
     def now(self) -> datetime:
         now: datetime = self.execute("SELECT clock_timestamp()")[0][0]
@@ -134,7 +175,7 @@ class PostgresSession:
 
     # ---------------------------------------------------------------- stage
 
-    def create_stage(self, plan: Plan) -> None:
+    def create_stage(self, plan: Plan, rows: int = 0) -> None:
         schema, name, stage = (
             plan.table.target_schema(self._schema),
             plan.table.target_name,
@@ -142,25 +183,41 @@ class PostgresSession:
         )
         self._connection.errors.key = plan.key
         self._connection.errors.shown = {stage: name, _stage_name(plan, "keys"): name}
-        if plan.strategy is Strategy.CREATE:
-            self._make_schema(schema)
+        makes_schema = plan.strategy is Strategy.CREATE and self._make_schema(schema)
         if plan.strategy is Strategy.SWAP:
             self._swap = Swap(self._connection, plan, schema, name, stage)
         if plan.makes_table:
-            columns = [self._column(plan, landing) for landing in plan.landings]
-            self.execute(f"CREATE TABLE {self.target(plan)} ({', '.join(columns)})")
+            columns = ", ".join(self._column(plan, landing) for landing in plan.landings)
+            # others don't see a schema that this transaction has made
+            if makes_schema or not self._create_parallel(plan, columns, rows):
+                self.execute(f"CREATE TABLE {self.target(plan)} ({columns})")
         if self._swap:
             self._swap.start()
         if not plan.stages_in_final_table:
             self._make_temporary(self.stage(plan), plan, plan.landings)
+
+    def _create_parallel(self, plan: Plan, columns: str, rows: int) -> bool:
+        """Makes a new table over connections of its own that will fill it, if that is wanted and can be."""
+        self.let_go()
+        wanted = copies(self._parallel_copies, rows)
+        schema = plan.table.target_schema(self._schema)
+        is_new = plan.strategy is Strategy.CREATE and plan.stages_in_final_table
+        if not is_new or wanted == 1 or catalog.publishes_new_tables(self._connection, schema):
+            return False
+        self._parallel = ParallelStage(self._dsn, plan, f"{quote(schema)}.{quote(_stage_name(plan))}")
+        if self._parallel.create(columns, wanted):
+            return True
+        self._parallel = None
+        return False
 
     def _column(self, plan: Plan, landing: Landing) -> str:
         sql = f"{quote(landing.name)} {landing.type}"
         if landing.name not in plan.key:
             return sql
         # since Postgres 18 it has a name, which would be the stage's
-        named = f" CONSTRAINT {quote(self._swap.not_null(landing.name))}" if self._swap else ""
-        return f"{sql}{named} NOT NULL"
+        default = f"{plan.table.target_name}_{landing.name}_not_null"
+        name = self._swap.not_null(landing.name) if self._swap else default
+        return f"{sql} CONSTRAINT {quote(name)} NOT NULL"
 
     def _make_temporary(self, stage: str, plan: Plan, landings: Sequence[Landing]) -> None:
         # A stage that is dropped before the commit needs no write-ahead log. An unlogged table must not be it: a
@@ -172,6 +229,10 @@ class PostgresSession:
         self.execute(f"CREATE TEMPORARY TABLE {stage} ({columns})")
 
     def ingest(self, plan: Plan, batches: Iterator[pa.RecordBatch]) -> int:
+        if self._parallel:
+            staged = self._parallel.fill(batches, stir=lambda: self.execute("SELECT 1"))
+            self.execute(f"ALTER TABLE {self._parallel.name} RENAME TO {quote(plan.table.target_name)}")
+            return staged
         # Nobody has seen a table that this transaction made, so its rows may be older than all. They cost less to
         # look at then, and whoever comes with a snapshot from before the swap sees all rows, not none.
         freeze = ", FREEZE" if plan.stages_in_final_table else ""
@@ -185,10 +246,7 @@ class PostgresSession:
     def _copy(
         self, stage: str, landings: Sequence[Landing], batches: Iterator[pa.RecordBatch], option: str = ""
     ) -> int:
-        columns = ", ".join(quote(landing.name) for landing in landings)
-        return self._connection.copy_in(
-            f"COPY {stage} ({columns}) FROM STDIN (FORMAT binary{option})", encode(batches, landings)
-        )
+        return self._connection.copy_in(copy_statement(stage, landings, option), encode(batches, landings))
 
     # ---------------------------------------------------------------- apply
 
@@ -330,14 +388,16 @@ class PostgresSession:
             "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", (f"replication-ledger:{schema}",)
         )
 
-    def _make_schema(self, schema: str) -> None:
-        """Under a lock: two that make the same schema would wait for each other, and then one fail."""
+    def _make_schema(self, schema: str) -> bool:
+        """Whether it wasn't there. Under a lock: two that make the same schema would wait for each other, and then one fail."""
         exists = "SELECT 1 FROM pg_namespace WHERE nspname = $1"
         if self.execute(exists, (shortened(schema),)):
-            return
+            return False
         self._lock_schema(schema)
         if not self.execute(exists, (shortened(schema),)):
             self.execute(f"CREATE SCHEMA {quote(schema)}")
+            return True
+        return False
 
 
 def _stage_name(plan: Plan, what: str = "stage") -> str:

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from pgpq import encoders
 from pgpq import schema as pg
 
+from code_location.replication.connectors.postgres.connection import quote
 from code_location.replication.connectors.postgres.reading import RULES
 from code_location.replication.connectors.postgres.type_names import TypeName, parse
 from code_location.replication.errors import LoadError, UnsupportedType
@@ -38,6 +39,12 @@ class _Form:
     arrow: pa.DataType
     builder: Builder
     convert: Convert | None = None
+
+
+def copy_statement(table: str, landings: Sequence[Landing], option: str = "") -> str:
+    """The statement that takes what `encode` gives."""
+    columns = ", ".join(quote(landing.name) for landing in landings)
+    return f"COPY {table} ({columns}) FROM STDIN (FORMAT binary{option})"
 
 
 def encode(batches: Iterable[pa.RecordBatch], landings: Sequence[Landing]) -> Iterator[bytes]:

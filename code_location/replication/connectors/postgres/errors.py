@@ -73,7 +73,7 @@ class Errors:
     """Errors of connections to the database at a URL; none of them shows its password.
 
     `shown` maps names of our own making, such as a stage's, to what people know the thing by; `key` is the primary
-    key of the table that is loaded.
+    key of the table that is loaded; `counts_rows` says that a COPY gets all rows, so that it tells which one is wrong.
     """
 
     def __init__(self, dsn: str) -> None:
@@ -81,6 +81,7 @@ class Errors:
         self._secrets = connection_string.secrets(dsn)
         self.shown: Mapping[str, str] = {}
         self.key: Sequence[str] = ()
+        self.counts_rows = True
 
     def connecting(self, error: Exception) -> ConnectionFailed:
         """Why there is no connection."""
@@ -143,7 +144,7 @@ class Errors:
         if diagnosis.message_detail:
             message += f": {diagnosis.message_detail}"
         if place := _COPY_PLACE.search(diagnosis.context or ""):
-            message += f", in row {place['row']}"
+            message += f", in row {place['row']}" if self.counts_rows else ""
             message += f", column '{place['column']}'" if place["column"] else ""
         for ours, theirs in self.shown.items():
             message = message.replace(ours, theirs)
@@ -157,7 +158,7 @@ class Errors:
         if error.sqlstate == "23502":
             row = (
                 f", such as row {place['row']}"
-                if (place := _COPY_PLACE.search(diagnosis.context or ""))
+                if self.counts_rows and (place := _COPY_PLACE.search(diagnosis.context or ""))
                 else ""
             )
             told = f'{where}column "{diagnosis.column_name}" contains null values{row}'
