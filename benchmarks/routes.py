@@ -1,5 +1,6 @@
 """Full refreshes along the routes, each against the floor that fits it."""
 
+from functools import partial
 from pathlib import Path
 
 from benchmarks.bench import DATABASE, Bench, Contestant, Run, take_turns
@@ -28,9 +29,10 @@ def flights(bench: Bench, rows: int) -> Path:
     return path
 
 
-def to_postgres(bench: Bench, rows: int) -> Contestant:
+def to_postgres(bench: Bench, rows: int, *, again: bool = False) -> Contestant:
+    """The table is new, or `again` takes the place of the one that the run before has made."""
     yaml = YAML.format(source=duckdb(flights(bench, rows)), destination=POSTGRES, options="")
-    return Contestant("ours", lambda: bench.ours(yaml), lambda: bench.clear())
+    return Contestant("ours", lambda: bench.ours(yaml), bench.drop if again else bench.clear)
 
 
 def _columns(bench: Bench) -> str:
@@ -49,10 +51,10 @@ def _load_script(columns: str, source: str) -> str:
     )
 
 
-def duckdb_to_postgres(bench: Bench, rows: int, rounds: int) -> dict[str, list[Run]]:
+def duckdb_to_postgres(bench: Bench, rows: int, rounds: int, *, again: bool = False) -> dict[str, list[Run]]:
     """The floor: psql's \\copy of the same rows from a ready binary file, primary key, one transaction."""
-    ours = to_postgres(bench, rows)
-    ours.prepare()
+    ours = to_postgres(bench, rows, again=again)
+    bench.clear()
     ours.run()
     file = bench.folder / "flights.copy"
     columns = _columns(bench)
@@ -115,6 +117,7 @@ def postgres_to_postgres(bench: Bench, rows: int, rounds: int) -> dict[str, list
 
 ROUTES = {
     "duckdb → postgres": duckdb_to_postgres,
+    "duckdb → postgres, in place of an older table": partial(duckdb_to_postgres, again=True),
     "postgres → duckdb": postgres_to_duckdb,
     "postgres → postgres": postgres_to_postgres,
 }

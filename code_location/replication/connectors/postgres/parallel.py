@@ -99,14 +99,13 @@ class ParallelStage:
         stopped = threading.Event()
 
         def taken() -> Iterator[pa.RecordBatch]:
-            while True:
+            while not stopped.is_set():
                 with suppress(queue.Empty):
                     batch = waiting.get(timeout=_CHECK_SECONDS)
                     if batch is None:
                         return
                     yield batch
-                if stopped.is_set():
-                    raise _Stopped
+            raise _Stopped
 
         with ThreadPoolExecutor(len(self._connections), "copy") as threads:
             copying = [threads.submit(c.copy_in, sql, encode(taken(), landings)) for c in self._connections]
