@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from contextlib import closing
 from datetime import timedelta
 from typing import Any
 
@@ -10,6 +12,7 @@ import pyarrow as pa
 import pytest
 
 from code_location.replication import LoadRequest, Phase, Progress
+from code_location.replication.connectors.postgres.snapshot import ArrowConnection, Control
 from code_location.replication.connectors.postgres.source import PostgresSource
 from code_location.replication.errors import ConnectionFailed, LoadError, ReplicationError
 from code_location.replication.transfer import RetryPolicy, load
@@ -206,6 +209,22 @@ def test_a_connection_cut_midway_is_worth_another_try(here: Lab) -> None:
         )
         with pytest.raises(ConnectionFailed, match="connection to the Postgres source broke") as caught:
             list(batches)
+    assert caught.value.transient
+
+
+@pytest.mark.parametrize("query", ["", "SELECT 1 AS a", "SELECT pg_sleep(20)::text AS a"])
+def test_a_connection_cut_before_the_first_row_is_an_error_too(here: Lab, query: str) -> None:
+    """The driver gives no SQLSTATE then; before 1.11 it ended the whole process."""
+    control = Control(here.dsn, here.schema, None)
+    with closing(control), closing(ArrowConnection(here.dsn, here.schema, control.export())) as reader:
+        [(pid,)] = reader.execute("SELECT pg_backend_pid()::bigint")
+        cut = threading.Timer(0.3, here.pg, [f"SELECT pg_terminate_backend({pid})"])
+        cut.start()
+        if "sleep" not in query:
+            cut.join()
+        with pytest.raises(ConnectionFailed, match="connection to the Postgres source broke") as caught:
+            list(reader.batches(query, 1 << 20)) if query else reader.schema("SELECT 1 AS a")
+        cut.join()
     assert caught.value.transient
 
 
