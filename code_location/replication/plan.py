@@ -12,8 +12,13 @@ from uuid import UUID, uuid4
 import pyarrow as pa
 
 from code_location.replication.config import Table
+from code_location.replication.config.own_names import DELETED_AT as DELETED_AT
+from code_location.replication.config.own_names import IS_CURRENT as IS_CURRENT
+from code_location.replication.config.own_names import VALID_FROM as VALID_FROM
+from code_location.replication.config.own_names import VALID_TO as VALID_TO
 from code_location.replication.errors import PlanError, SchemaMismatch
 from code_location.replication.lag import earlier
+from code_location.replication.own_columns import left_over
 from code_location.replication.schema_changes import SchemaChanges
 from code_location.replication.target_checks import (
     require_no_cascades,
@@ -25,10 +30,6 @@ from code_location.replication.windows import Window
 
 if TYPE_CHECKING:
     from code_location.replication.connectors.base import TargetState
-
-# columns of our own: mode history, and deletes: soft
-VALID_FROM, VALID_TO, IS_CURRENT = "_valid_from", "_valid_to", "_is_current"
-DELETED_AT = "_deleted_at"
 
 
 class Strategy(StrEnum):
@@ -134,7 +135,8 @@ class Plan:
     `landings` are the columns that are written, `names` maps source columns to them, `own` are our own columns
     of the target, `columns` the final types of all of the target's columns by name. `add` and `widen` (column ->
     new type) are what the target's own columns need before rows are applied. `moment` stands for the time of
-    the load in our own columns.
+    the load in our own columns. `lifts_marks` says that rows may be marked as deleted since the time when the table
+    had `deletes: soft`, and lose that when they arrive again.
     """
 
     table: Table
@@ -151,6 +153,7 @@ class Plan:
     add: tuple[Landing, ...] = ()
     widen: Mapping[str, str] = field(default_factory=dict)
     detects_deletes: bool = False
+    lifts_marks: bool = False
     allow_empty: bool = False
     chunk: Chunk | None = None
 
@@ -202,18 +205,6 @@ class Plan:
         return tuple(dict.fromkeys(self.names[column] for column in columns))
 
 
-def own_columns(table: Table) -> pa.Schema:
-    """The columns that we add to those of the source."""
-    moment = pa.timestamp("us", "UTC")
-    if table.mode == "history":
-        fields = [(VALID_FROM, moment), (VALID_TO, moment), (IS_CURRENT, pa.bool_())]
-    elif table.mode == "merge" and table.deletes == "soft":
-        fields = [(DELETED_AT, moment)]
-    else:
-        fields = []
-    return pa.schema([pa.field(name, kind) for name, kind in fields])
-
-
 def read_filter(request: LoadRequest, found: Found) -> ReadFilter:
     """Which rows to read: a window's, those from the last watermark on (less the lag), or all.
 
@@ -240,11 +231,12 @@ def make_plan(
     landings: tuple[Landing, ...],
     own: tuple[Landing, ...],
     fit: Callable[[str, str], Fit],
+    mark: tuple[Landing, ...] = (),
 ) -> Plan:
     """Decides how to load a table, or one window of it.
 
-    `source` has the columns as they travel; `landings`, `own` (for `own_columns`) and `fit` come from the
-    destination. Raises PlanError or SchemaMismatch, before any writing.
+    `source` has the columns as they travel; `landings`, `own` (for `own_columns`), `fit` and `mark` (for `MARK`) come
+    from the destination. Raises PlanError or SchemaMismatch, before any writing.
     """
     table, window, target = request.table, request.window, found.target
     names = {source_column(column): landing.name for column, landing in zip(source, landings, strict=True)}
@@ -261,8 +253,11 @@ def make_plan(
         require_no_cascades(table, target)
     if strategy is Strategy.UPSERT and table.deletes == "hard":
         require_no_cascades_within(table, target)
+    written = {*names.values(), *(column.name for column in own)}
+    keeps_rows = strategy in (Strategy.UPSERT, Strategy.APPEND, Strategy.REPLACE_WINDOW)
+    marks = left_over(target, written, mark) if keeps_rows else ()
     columns = SchemaChanges(
-        table, names, target, own, makes_table=strategy in (Strategy.CREATE, Strategy.SWAP)
+        table, names, target, own, marks, makes_table=strategy in (Strategy.CREATE, Strategy.SWAP)
     )
     columns.fit(landings, fit)
     plan = Plan(
@@ -282,6 +277,7 @@ def make_plan(
         detects_deletes=table.deletes != "ignore"
         and strategy in (Strategy.UPSERT, Strategy.HISTORY)
         and not found.chunk,
+        lifts_marks=bool(marks),
         allow_empty=request.allow_empty,
         chunk=found.chunk,
     )

@@ -10,7 +10,8 @@ import pyarrow as pa
 from code_location.replication import chunks
 from code_location.replication.connectors.base import Destination, DestinationSession, SourceSession
 from code_location.replication.ledger import LedgerEntry, Standing
-from code_location.replication.plan import Found, LoadRequest, Plan, make_plan, own_columns, read_filter
+from code_location.replication.own_columns import MARK, own_columns
+from code_location.replication.plan import Found, LoadRequest, Plan, make_plan, read_filter
 
 
 def found_by(session: DestinationSession, standing: Standing, request: LoadRequest) -> Found:
@@ -40,7 +41,8 @@ def plan_with(
     read = read_filter(request, found)
     schema = snapshot.describe(table, read, destination.type)
     own = destination.land(own_columns(table))
-    plan = make_plan(request, found, read, schema, destination.land(schema), own, destination.fit)
+    mark = destination.land(MARK)
+    plan = make_plan(request, found, read, schema, destination.land(schema), own, destination.fit, mark)
     kept = {landing.name for landing in plan.landings}
     fields = zip(schema, plan.names.values(), strict=True)
     return plan, pa.schema([field for field, name in fields if name in kept], schema.metadata)

@@ -175,7 +175,7 @@ def _upsert(session: Dialect, plan: Plan) -> Changes:
     changed = {name: value for name, value in values.items() if name not in plan.key}
     updated = 0
     conditions = [_differs(session, changed)] if changed else []
-    if plan.marks_deleted:
+    if plan.marks_deleted or plan.lifts_marks:
         changed[DELETED_AT] = "NULL"
         conditions.append(f"t.{session.quote(DELETED_AT)} IS NOT NULL")
     if changed:
@@ -191,9 +191,10 @@ def _upsert(session: Dialect, plan: Plan) -> Changes:
         if plan.marks_deleted:
             mark = f"UPDATE {target} AS t SET {session.quote(DELETED_AT)} = {_moment(plan)}"
             deleted = session.modify(f"{mark} WHERE t.{session.quote(DELETED_AT)} IS NULL AND {gone}")
-            updated += _undelete(session, plan)
         else:
             deleted = session.modify(f"DELETE FROM {target} AS t WHERE {gone}")
+        if plan.marks_deleted or plan.lifts_marks:
+            updated += _undelete(session, plan)
     return Changes(inserted, updated, deleted)
 
 
