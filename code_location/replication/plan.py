@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 import pyarrow as pa
 
 from code_location.replication.config import Table
+from code_location.replication.config.own_names import ANOTHER_NAME, name_taken, own_names
 from code_location.replication.config.own_names import DELETED_AT as DELETED_AT
 from code_location.replication.config.own_names import IS_CURRENT as IS_CURRENT
 from code_location.replication.config.own_names import VALID_FROM as VALID_FROM
@@ -205,6 +206,23 @@ class Plan:
         return tuple(dict.fromkeys(self.names[column] for column in columns))
 
 
+def names_of(table: Table, source: pa.Schema, landings: tuple[Landing, ...]) -> dict[str, str]:
+    """The columns of the source with their names in the destination. Raises PlanError for a name that is taken."""
+    names: dict[str, str] = {}
+    columns: dict[str, str] = {}  # the other way round
+    for travelling, landing in zip(source, landings, strict=True):
+        column, name = source_column(travelling), landing.name
+        if name in columns:
+            raise PlanError(
+                f"columns '{columns[name]}' and '{column}' of table '{table.name}' would both become '{name}'",
+                hint="give one of them another name under `columns: {rename: ...}`",
+            )
+        if name in own_names(table):
+            raise PlanError(name_taken(table, column, name), hint=ANOTHER_NAME)
+        names[column], columns[name] = name, column
+    return names
+
+
 def read_filter(request: LoadRequest, found: Found) -> ReadFilter:
     """Which rows to read: a window's, those from the last watermark on (less the lag), or all.
 
@@ -239,9 +257,8 @@ def make_plan(
     from the destination. Raises PlanError or SchemaMismatch, before any writing.
     """
     table, window, target = request.table, request.window, found.target
-    names = {source_column(column): landing.name for column, landing in zip(source, landings, strict=True)}
+    names = names_of(table, source, landings)
     _check_columns_exist(table, names)
-    _check_names(table, names, own)
     strategy, reason = _strategy(request, read, target, _losses(target, (*landings, *own)))
     if found.chunk:
         reason = f"chunk {found.chunk.number} of the first load, {reason}"
@@ -371,21 +388,3 @@ def _check_history(table: Table, names: Mapping[str, str], target: TargetState) 
             f"table '{table.name}' of the destination keeps a history, which mode: {table.mode} can't go on with",
             hint="reload the table with --full-refresh, with which its history ends",
         )
-
-
-def _check_names(table: Table, names: Mapping[str, str], own: tuple[Landing, ...]) -> None:
-    by_name: dict[str, str] = {}
-    for source, name in names.items():
-        if name in by_name:
-            raise PlanError(
-                f"columns '{by_name[name]}' and '{source}' of table '{table.name}' would both become '{name}'",
-                hint="give one of them another name under `columns: {rename: ...}`",
-            )
-        by_name[name] = source
-    for column in own:
-        if column.name in by_name:
-            raise PlanError(
-                f"column '{by_name[column.name]}' of table '{table.name}' would be named '{column.name}', which the "
-                f"{'history' if table.mode == 'history' else 'soft deletes'} of this table needs for itself",
-                hint="give it another name under `columns: {rename: ...}`",
-            )
