@@ -155,12 +155,17 @@ def _alter(session: Dialect, plan: Plan) -> None:
     target = session.target(plan)
     for column in plan.add:
         session.execute(f"ALTER TABLE {target} ADD COLUMN {session.quote(column.name)} {column.type}")
+    statement = ""
     try:
         for statement in session.widening(plan) if plan.widen else ():
             session.execute(statement)
     except LoadError as error:
         columns = ", ".join(f"'{name}' to {kind}" for name, kind in plan.widen.items())
-        error.message = f"table '{plan.table.name}': widening {columns} failed: {error.message}"
+        # the name of a view that is made again
+        at = f" at {statement.partition(' AS ')[0]}" if statement.startswith("CREATE VIEW") else ""
+        error.message = f"table '{plan.table.name}': widening {columns} failed{at}: {error.message}"
+        if not error.transient:
+            error.hint = error.hint or "drop what can't do with these types and make it again after the load"
         raise
 
 
