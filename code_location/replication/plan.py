@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -119,7 +119,8 @@ class Found:
     """What was found in the destination under the lock.
 
     `watermark` is where the last load of the whole table ended, `loaded` whether the ledger knows any load of
-    the table, `now` the destination's clock, `chunk` the part of a first load that is next.
+    the table, `now` the destination's clock, `chunk` the part of a first load that is next. `widening` gives the
+    statements for what a plan widens, or raises PlanError when that can't be done.
     """
 
     target: TargetState
@@ -127,6 +128,7 @@ class Found:
     loaded: bool
     now: datetime
     chunk: Chunk | None = None
+    widening: Callable[[Plan], Sequence[str]] = lambda plan: ()
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import pytest
 from code_location.replication import LoadRequest
 from code_location.replication.errors import LoadError, PlanError
 from code_location.replication.preview import plan_load
-from tests.replication.catalog_dump import dump
+from code_location.replication.transfer import Phase, Progress
 from tests.replication.harness import Lab
 
 USERS = {"name": "users", "primary_key": "id", "mode": "merge"}
@@ -77,18 +77,48 @@ def test_a_plan_refuses(wider: Lab, thing: str) -> None:
     assert caught.value.message.count(" (") == 1
 
 
-def test_a_load_says_the_same_and_changes_nothing(wider: Lab) -> None:
-    statements, _, _ = LOST["function"]
-    for statement in statements:
+def test_a_load_is_refused_before_anything_is_read(wider: Lab) -> None:
+    for statement in LOST["function"][0]:
         wider.pg(statement)
-    wider.load({**USERS, "columns": {"cast": {"n": "INTEGER"}}})
-    with wider.connect() as connection:
-        before = dump(connection, wider.schema)
-        with pytest.raises(
-            PlanError, match=r"without a meaning view .*v \(function .*f\(bigint\) does not exist\)"
-        ):
-            wider.load(USERS)
-        assert dump(connection, wider.schema) == before
+    seen: list[Phase] = []
+
+    def report(progress: Progress) -> None:
+        seen.append(progress.phase)
+
+    with pytest.raises(
+        PlanError, match=r"without a meaning view .*v \(function .*f\(bigint\) does not exist\)"
+    ):
+        wider.load(USERS, report=report)
+    assert seen[-1] is Phase.LOCKED
+
+
+def test_all_that_is_lost_is_named(wider: Lab) -> None:
+    for statement in (
+        "CREATE VIEW {s}.grouped AS SELECT n, name FROM {s}.users GROUP BY id",
+        "CREATE VIEW {s}.a AS SELECT repeat('x', n) AS r, n FROM {s}.users",
+        "CREATE VIEW {s}.b AS SELECT n FROM {s}.a",
+        "CREATE VIEW {s}.c AS SELECT left('ab', n) FROM {s}.users",
+        "ALTER TABLE {s}.users ADD CONSTRAINT d CHECK (left('ab', n) < 'c')",
+    ):
+        wider.pg(statement)
+    config = wider.config(USERS)
+    with pytest.raises(PlanError) as caught:
+        plan_load(config, LoadRequest(config.table("users")))
+    named = wider.here("drop check constraint d, view {s}.a, view {s}.c and make")
+    assert caught.value.hint.startswith(named)
+
+
+def test_a_load_that_widens_keeps_no_lock_while_it_reads(wider: Lab) -> None:
+    wider.pg("CREATE TABLE {s}.others (id integer)")
+    wider.pg("CREATE VIEW {s}.v AS SELECT n FROM {s}.users JOIN {s}.others USING (id)")
+
+    def report(progress: Progress) -> None:
+        if progress.phase is Phase.PLANNED:
+            wider.pg("SET lock_timeout = '2s'")
+            wider.pg("ALTER TABLE {s}.others ADD COLUMN more integer")
+
+    wider.load(USERS, report=report)
+    assert wider.pg("SELECT pg_typeof(n)::text FROM {s}.v LIMIT 1") == []
 
 
 def test_what_goes_well_is_not_refused(wider: Lab) -> None:

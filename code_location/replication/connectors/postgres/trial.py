@@ -7,7 +7,9 @@ of now, such as a system column, isn't judged.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from code_location.replication.connectors.postgres.connection import PostgresConnection, quote
 from code_location.replication.errors import LoadError
@@ -25,53 +27,63 @@ def without_meaning(
     found: dict[str, str] = {}
     now, then = (_nulls(connection, oid, wanted) for wanted in ({}, types))
     for what, query in connection.execute(_EXPRESSIONS, (oid,)):
-        if why := _worse(connection, f"{query} FROM ({now}) AS t", f"{query} FROM ({then}) AS t"):
+        why = _refused(connection, f"{query} FROM ({then}) AS t")
+        if why and not _refused(connection, f"{query} FROM ({now}) AS t"):
             found[what] = why
+    return found | _views_without_meaning(connection, oid, types, views)
+
+
+def _views_without_meaning(
+    connection: PostgresConnection, oid: int, types: Mapping[str, str], views: Sequence[int]
+) -> dict[str, str]:
     tables = [table for (table,) in connection.execute(_TABLES, (oid, [*views]))]
-    names = {
-        one: (schema, name, what)
-        for one, schema, name, what in connection.execute(_NAMES, ([*tables, *views],))
-    }
-    of_tables = {one: tuple(_nulls(connection, one, wanted) for wanted in ({}, types)) for one in tables}
-    connection.execute(f"SAVEPOINT {_TRIAL}_path")
-    # under which queries name these tables and views without a schema, as they do CTEs
-    path = dict.fromkeys(quote(schema) for schema, *_ in names.values())
-    connection.execute(f"SET LOCAL search_path = {', '.join([*path, 'pg_temp'])}")
-    if connection.execute("SELECT bool_and(pg_table_is_visible(o)) FROM unnest($1::oid[]) AS o", ([*names],))[
-        0
-    ][0]:
-        ctes = [[f"{quote(names[one][1])} AS ({sql[i]})" for one, sql in of_tables.items()] for i in (0, 1)]
-        for view in views:
+    named = {one: rest for one, *rest in connection.execute(_NAMES, ([*tables, *views],))}
+    now, then = (
+        [f"{quote(named[one][1])} AS ({_nulls(connection, one, wanted)})" for one in tables]
+        for wanted in ({}, types)
+    )
+    found: dict[str, str] = {}
+    left_out: list[str] = []
+    with letting_go(connection, f"{_TRIAL}_path"):
+        # with which queries name these tables and views without a schema, as they do CTEs
+        path = dict.fromkeys(quote(schema) for schema, *_ in named.values())
+        connection.execute(f"SET LOCAL search_path = {', '.join([*path, 'pg_temp'])}")
+        hidden = connection.execute(_HIDDEN, ([*named],))
+        for view in () if hidden else views:
+            _, name, what = named[view]
             [(query,)] = connection.execute("SELECT rtrim(pg_get_viewdef($1::oid), ';')", (view,))
-            cte = f"{quote(names[view][1])} AS ({query})"
-            whole = [
-                f"WITH {', '.join([*before, cte])} SELECT FROM {quote(names[view][1])}" for before in ctes
-            ]
-            if why := _worse(connection, *whole):
-                found[names[view][2]] = why
+            cte, rest = f"{quote(name)} AS ({query})", f"SELECT FROM {quote(name)}"
+            if any(re.search(rf"(?<!\w){re.escape(other)}(?!\w)", query) for other in left_out):
+                left_out.append(quote(name)[1:-1])
+            elif not (why := _refused(connection, f"WITH {', '.join([*then, cte])} {rest}")):
+                now, then = [*now, cte], [*then, cte]
             else:
-                ctes = [[*before, cte] for before in ctes]
-    connection.execute(f"ROLLBACK TO SAVEPOINT {_TRIAL}_path")
+                if not _refused(connection, f"WITH {', '.join([*now, cte])} {rest}"):
+                    found[what] = why
+                # what uses it can't be judged
+                left_out.append(quote(name)[1:-1])
     return found
 
 
-def _worse(connection: PostgresConnection, now: str, then: str) -> str | None:
-    """Why Postgres can make sense of the one query and not of the other."""
-    why = _refused(connection, then)
-    return why if why and not _refused(connection, now) else None
+@contextmanager
+def letting_go(connection: PostgresConnection, name: str) -> Iterator[None]:
+    """Around what only looks: settings and locks from inside are gone afterwards."""
+    connection.execute(f"SAVEPOINT {name}")
+    yield
+    connection.execute(f"ROLLBACK TO SAVEPOINT {name}")
 
 
 def _refused(connection: PostgresConnection, query: str) -> str | None:
-    connection.execute(f"SAVEPOINT {_TRIAL}")
+    """Why Postgres can't make sense of a query."""
     why = None
-    try:
-        connection.execute(f"PREPARE {_TRIAL} AS {query}")
-        connection.execute(f"DEALLOCATE {_TRIAL}")
-    except LoadError as error:
-        if error.transient:
-            raise
-        why = error.message
-    connection.execute(f"ROLLBACK TO SAVEPOINT {_TRIAL}")
+    with letting_go(connection, _TRIAL):
+        try:
+            connection.execute(f"PREPARE {_TRIAL} AS {query}")
+            connection.execute(f"DEALLOCATE {_TRIAL}")
+        except LoadError as error:
+            if error.transient:
+                raise
+            why = error.message
     return why
 
 
@@ -113,3 +125,5 @@ _NAMES = """
     SELECT c.oid::int8, nspname::text, relname::text, 'view ' || c.oid::regclass
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = ANY ($1::oid[])
 """
+
+_HIDDEN = "SELECT o FROM unnest($1::oid[]) AS o WHERE NOT pg_table_is_visible(o)"

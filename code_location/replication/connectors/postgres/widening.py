@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from code_location.replication.connectors.base import Obstacle
 from code_location.replication.connectors.postgres.attachments import of_view, settings_of_columns
 from code_location.replication.connectors.postgres.connection import PostgresConnection, quote
-from code_location.replication.connectors.postgres.trial import without_meaning
+from code_location.replication.connectors.postgres.trial import letting_go, without_meaning
 from code_location.replication.errors import SchemaMismatch
 
 
@@ -37,8 +37,15 @@ def statements(
 ) -> Sequence[str]:
     """What gives columns of `table`, which is the one of that oid, other types. Names in SQL are qualified.
 
-    Raises SchemaMismatch when something that hangs on them would have no meaning any more.
+    No lock is kept. Raises SchemaMismatch when something that hangs on them would have no meaning any more.
     """
+    with letting_go(connection, "replication_widening"):
+        return _statements(connection, oid, table, types)
+
+
+def _statements(
+    connection: PostgresConnection, oid: int, table: str, types: Mapping[str, str]
+) -> Sequence[str]:
     views = _views(connection, oid, types)
     lost = without_meaning(connection, oid, types, [view for view, *_ in views])
     if lost:
