@@ -24,7 +24,7 @@ from code_location.replication.config.catalog import CatalogTable
 from code_location.replication.connectors import destination_of
 from code_location.replication.connectors.selection import Selected, select_columns
 from code_location.replication.errors import PlanError
-from code_location.replication.plan import own_columns
+from code_location.replication.own_columns import own_columns
 from code_location.replication.systems import SYSTEMS
 from code_location.replication.types import source_column
 

@@ -8,7 +8,8 @@ from enum import StrEnum
 from code_location.replication.config import Table
 from code_location.replication.errors import PlanError
 from code_location.replication.history import columns_written
-from code_location.replication.plan import ReadFilter, own_columns
+from code_location.replication.own_columns import own_columns
+from code_location.replication.plan import ReadFilter
 from code_location.replication.sides import Sides
 from code_location.replication.types import Fit
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -12,8 +12,14 @@ from uuid import UUID, uuid4
 import pyarrow as pa
 
 from code_location.replication.config import Table
+from code_location.replication.config.own_names import ANOTHER_NAME, name_taken, own_names
+from code_location.replication.config.own_names import DELETED_AT as DELETED_AT
+from code_location.replication.config.own_names import IS_CURRENT as IS_CURRENT
+from code_location.replication.config.own_names import VALID_FROM as VALID_FROM
+from code_location.replication.config.own_names import VALID_TO as VALID_TO
 from code_location.replication.errors import PlanError, SchemaMismatch
 from code_location.replication.lag import earlier
+from code_location.replication.own_columns import left_over
 from code_location.replication.schema_changes import SchemaChanges
 from code_location.replication.target_checks import (
     require_no_cascades,
@@ -25,10 +31,6 @@ from code_location.replication.windows import Window
 
 if TYPE_CHECKING:
     from code_location.replication.connectors.base import TargetState
-
-# columns of our own: mode history, and deletes: soft
-VALID_FROM, VALID_TO, IS_CURRENT = "_valid_from", "_valid_to", "_is_current"
-DELETED_AT = "_deleted_at"
 
 
 class Strategy(StrEnum):
@@ -117,7 +119,8 @@ class Found:
     """What was found in the destination under the lock.
 
     `watermark` is where the last load of the whole table ended, `loaded` whether the ledger knows any load of
-    the table, `now` the destination's clock, `chunk` the part of a first load that is next.
+    the table, `now` the destination's clock, `chunk` the part of a first load that is next. `widening` gives the
+    statements for what a plan widens, or raises PlanError when that can't be done.
     """
 
     target: TargetState
@@ -125,6 +128,7 @@ class Found:
     loaded: bool
     now: datetime
     chunk: Chunk | None = None
+    widening: Callable[[Plan], Sequence[str]] = lambda plan: ()
 
 
 @dataclass(frozen=True)
@@ -134,7 +138,8 @@ class Plan:
     `landings` are the columns that are written, `names` maps source columns to them, `own` are our own columns
     of the target, `columns` the final types of all of the target's columns by name. `add` and `widen` (column ->
     new type) are what the target's own columns need before rows are applied. `moment` stands for the time of
-    the load in our own columns.
+    the load in our own columns. `lifts_marks` says that rows may be marked as deleted since the time when the table
+    had `deletes: soft`, and lose that when they arrive again.
     """
 
     table: Table
@@ -151,6 +156,7 @@ class Plan:
     add: tuple[Landing, ...] = ()
     widen: Mapping[str, str] = field(default_factory=dict)
     detects_deletes: bool = False
+    lifts_marks: bool = False
     allow_empty: bool = False
     chunk: Chunk | None = None
 
@@ -202,16 +208,21 @@ class Plan:
         return tuple(dict.fromkeys(self.names[column] for column in columns))
 
 
-def own_columns(table: Table) -> pa.Schema:
-    """The columns that we add to those of the source."""
-    moment = pa.timestamp("us", "UTC")
-    if table.mode == "history":
-        fields = [(VALID_FROM, moment), (VALID_TO, moment), (IS_CURRENT, pa.bool_())]
-    elif table.mode == "merge" and table.deletes == "soft":
-        fields = [(DELETED_AT, moment)]
-    else:
-        fields = []
-    return pa.schema([pa.field(name, kind) for name, kind in fields])
+def names_of(table: Table, source: pa.Schema, landings: tuple[Landing, ...]) -> dict[str, str]:
+    """The columns of the source with their names in the destination. Raises PlanError for a name that is taken."""
+    names: dict[str, str] = {}
+    columns: dict[str, str] = {}  # the other way round
+    for travelling, landing in zip(source, landings, strict=True):
+        column, name = source_column(travelling), landing.name
+        if name in columns:
+            raise PlanError(
+                f"columns '{columns[name]}' and '{column}' of table '{table.name}' would both become '{name}'",
+                hint="give one of them another name under `columns: {rename: ...}`",
+            )
+        if name in own_names(table):
+            raise PlanError(name_taken(table, column, name), hint=ANOTHER_NAME)
+        names[column], columns[name] = name, column
+    return names
 
 
 def read_filter(request: LoadRequest, found: Found) -> ReadFilter:
@@ -240,16 +251,16 @@ def make_plan(
     landings: tuple[Landing, ...],
     own: tuple[Landing, ...],
     fit: Callable[[str, str], Fit],
+    mark: tuple[Landing, ...] = (),
 ) -> Plan:
     """Decides how to load a table, or one window of it.
 
-    `source` has the columns as they travel; `landings`, `own` (for `own_columns`) and `fit` come from the
-    destination. Raises PlanError or SchemaMismatch, before any writing.
+    `source` has the columns as they travel; `landings`, `own` (for `own_columns`), `fit` and `mark` (for `MARK`) come
+    from the destination. Raises PlanError or SchemaMismatch, before any writing.
     """
     table, window, target = request.table, request.window, found.target
-    names = {source_column(column): landing.name for column, landing in zip(source, landings, strict=True)}
+    names = names_of(table, source, landings)
     _check_columns_exist(table, names)
-    _check_names(table, names, own)
     strategy, reason = _strategy(request, read, target, _losses(target, (*landings, *own)))
     if found.chunk:
         reason = f"chunk {found.chunk.number} of the first load, {reason}"
@@ -261,8 +272,11 @@ def make_plan(
         require_no_cascades(table, target)
     if strategy is Strategy.UPSERT and table.deletes == "hard":
         require_no_cascades_within(table, target)
+    written = {*names.values(), *(column.name for column in own)}
+    keeps_rows = strategy in (Strategy.UPSERT, Strategy.APPEND, Strategy.REPLACE_WINDOW)
+    marks = left_over(target, written, mark) if keeps_rows else ()
     columns = SchemaChanges(
-        table, names, target, own, makes_table=strategy in (Strategy.CREATE, Strategy.SWAP)
+        table, names, target, own, marks, makes_table=strategy in (Strategy.CREATE, Strategy.SWAP)
     )
     columns.fit(landings, fit)
     plan = Plan(
@@ -282,6 +296,7 @@ def make_plan(
         detects_deletes=table.deletes != "ignore"
         and strategy in (Strategy.UPSERT, Strategy.HISTORY)
         and not found.chunk,
+        lifts_marks=bool(marks),
         allow_empty=request.allow_empty,
         chunk=found.chunk,
     )
@@ -375,21 +390,3 @@ def _check_history(table: Table, names: Mapping[str, str], target: TargetState) 
             f"table '{table.name}' of the destination keeps a history, which mode: {table.mode} can't go on with",
             hint="reload the table with --full-refresh, with which its history ends",
         )
-
-
-def _check_names(table: Table, names: Mapping[str, str], own: tuple[Landing, ...]) -> None:
-    by_name: dict[str, str] = {}
-    for source, name in names.items():
-        if name in by_name:
-            raise PlanError(
-                f"columns '{by_name[name]}' and '{source}' of table '{table.name}' would both become '{name}'",
-                hint="give one of them another name under `columns: {rename: ...}`",
-            )
-        by_name[name] = source
-    for column in own:
-        if column.name in by_name:
-            raise PlanError(
-                f"column '{by_name[column.name]}' of table '{table.name}' would be named '{column.name}', which the "
-                f"{'history' if table.mode == 'history' else 'soft deletes'} of this table needs for itself",
-                hint="give it another name under `columns: {rename: ...}`",
-            )

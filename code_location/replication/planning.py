@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import cast
 
 import pyarrow as pa
 
 from code_location.replication import chunks
+from code_location.replication.connectors.apply import Dialect
 from code_location.replication.connectors.base import Destination, DestinationSession, SourceSession
 from code_location.replication.ledger import LedgerEntry, Standing
-from code_location.replication.plan import Found, LoadRequest, Plan, make_plan, own_columns, read_filter
+from code_location.replication.own_columns import MARK, own_columns
+from code_location.replication.plan import Found, LoadRequest, Plan, make_plan, read_filter
 
 
 def found_by(session: DestinationSession, standing: Standing, request: LoadRequest) -> Found:
@@ -20,7 +23,8 @@ def found_by(session: DestinationSession, standing: Standing, request: LoadReque
     if standing.latest and standing.latest >= now:
         now = standing.latest + timedelta(microseconds=1)
     target = session.look(request.table, hanging=request.replaces_all)
-    return Found(target, standing.watermark, standing.loaded, now)
+    widening = cast("Dialect", session).widening
+    return Found(target, standing.watermark, standing.loaded, now, widening=widening)
 
 
 def plan_with(
@@ -40,7 +44,10 @@ def plan_with(
     read = read_filter(request, found)
     schema = snapshot.describe(table, read, destination.type)
     own = destination.land(own_columns(table))
-    plan = make_plan(request, found, read, schema, destination.land(schema), own, destination.fit)
+    mark = destination.land(MARK)
+    plan = make_plan(request, found, read, schema, destination.land(schema), own, destination.fit, mark)
+    if plan.widen:
+        found.widening(plan)  # refuses before anything is read
     kept = {landing.name for landing in plan.landings}
     fields = zip(schema, plan.names.values(), strict=True)
     return plan, pa.schema([field for field, name in fields if name in kept], schema.metadata)

@@ -23,9 +23,10 @@ class SchemaChanges:
         names: Mapping[str, str],
         target: TargetState,
         own: tuple[Landing, ...],
+        left_over: tuple[str, ...],
         makes_table: bool,
     ) -> None:
-        self._table, self._target, self._own = table, target, own
+        self._table, self._target, self._own, self._left_over = table, target, own, left_over
         self._makes_table = makes_table
         used = [*table.primary_key, table.cursor, *(dimension.column for dimension in table.dimensions)]
         self._needed = {names[column] for column in used if column is not None}
@@ -115,7 +116,9 @@ class SchemaChanges:
         for name in self._target.columns:
             if name in written:
                 continue
-            if policy == "freeze":
+            if name in self._left_over:
+                self.remarks.append(f"column '{name}' stays, and a row that arrives again loses it")
+            elif policy == "freeze":
                 self._problems.append(f"column '{name}' is not in the source")
             elif self._makes_table:
                 self.remarks.append(f"column '{name}' is not in the source and goes with the old table")

@@ -230,6 +230,25 @@ COLUMNS = {
         "name: a, columns: {rename: {b: _replication_x}}",
         ["5:34: names that start with '_replication_' belong to the ledger and its helpers"],
     ),
+    "the marks' name": (
+        MERGE + "deletes: soft, columns: {rename: {b: _deleted_at}}",
+        [
+            "5:79: column 'b' of table 'a' would be called '_deleted_at', a name that `deletes: soft` needs for itself: give it another one under `columns: {rename: ...}`"
+        ],
+    ),
+    "names of a history": (
+        "name: a, primary_key: id, mode: history, columns: {rename: {b: _valid_from, c: _is_current}}",
+        [
+            "5:66: column 'b' of table 'a' would be called '_valid_from', a name that `mode: history` needs for itself: give it another one under `columns: {rename: ...}`",
+            "5:82: column 'c' of table 'a' would be called '_is_current', a name that `mode: history` needs for itself: give it another one under `columns: {rename: ...}`",
+        ],
+    ),
+    "a cursor of such a name": (
+        "name: a, primary_key: id, mode: history, cursor: _valid_to",
+        [
+            "5:32: column '_valid_to' of table 'a' would be called '_valid_to', a name that `mode: history` needs for itself: give it another one under `columns: {rename: ...}`"
+        ],
+    ),
     "rename to nothing": ("name: a, columns: {rename: {b: ''}}", ["5:34: 'b' must be given"]),
     "rename a list": ("name: a, columns: {rename: [b]}", ["5:25: 'rename' must be a mapping"]),
     "cast statement": (

@@ -180,7 +180,7 @@ def test_a_source_column_of_that_name_is_refused(either: Lab) -> None:
     either.duck("CREATE TABLE prices AS SELECT 1 AS id, true AS _is_current")
     with pytest.raises(
         PlanError,
-        match=r"column '_is_current' of table 'prices' would be named '_is_current', which the history",
+        match=r"column '_is_current' of table 'prices' would be called '_is_current', a name that `mode: history` needs",
     ):
         either.load(PRICES)
     renamed = {**PRICES, "columns": {"rename": {"_is_current": "was_current"}}}

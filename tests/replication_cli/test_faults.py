@@ -115,6 +115,18 @@ def test_a_load_of_such_a_window_is_refused_in_the_same_words(project: Project, 
     text = "VARCHAR" if "duckdb" in source else "text"
     assert f"partition column 'name' is of type {text}\n" in ended.stderr
     assert "partition by a date or timestamp column" in ended.stderr
+    # once, for all windows
+    assert ended.stderr.count("replication.yaml:7:45") == 1
+    assert ended.stderr.rstrip().endswith("\n  replication.yaml:7:45")
+
+
+def test_a_run_says_where_as_well(project: Project, source: str) -> None:
+    project.write(source + TABLES.replace("    where: age > 3\n", ""))
+    ended = project.run_here("run", "--concurrency", "1")
+    assert ended.code == 1
+    assert ended.stderr.rstrip().splitlines()[-1] == "  replication.yaml:12:9"
+    events = project.run_here("run", "--json", "--concurrency", "1").events
+    assert [e["at"] for e in events if e["event"] == "failed"] == ["replication.yaml:12:9"]
 
 
 def test_a_name_that_is_taken(project: Project) -> None:

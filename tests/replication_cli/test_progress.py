@@ -77,11 +77,13 @@ def test_each_cause_is_said_once_with_what_it_hit(capsys):
             *(failed(f"table{n}", unreachable) for n in range(12)),
             failed("users", LoadError("users: it broke")),
             failed("[b]odd", LoadError("it broke, too")),
-        ]
+        ],
+        place=lambda failure: {"users": "a.yaml:1:2"}.get(failure.request.name),
     )
     assert capsys.readouterr().err.splitlines() == [
         "12 loads failed: " + ", ".join(f"table{n}" for n in range(10)) + " and 2 more: nobody answers",
         "  look there",
         "users: it broke",
+        "  a.yaml:1:2",
         "[b]odd: it broke, too",
     ]

@@ -10,7 +10,8 @@ from code_location.replication.runner import Event, LoadFailure
 from code_location.replication.transfer import LoadRequest, Progress
 
 
-def event_as_json(event: Event) -> dict[str, Any]:
+def event_as_json(event: Event, at: str | None = None) -> dict[str, Any]:
+    """`at` is the place of the option that a load failed for."""
     if isinstance(event, Progress):
         return {
             "event": "progress",
@@ -23,7 +24,8 @@ def event_as_json(event: Event) -> dict[str, Any]:
             "message": event.message,
         }
     if isinstance(event, LoadFailure):
-        return {"event": "failed", **request_as_json(event.request), **error_as_json(event.error)}
+        about = {**request_as_json(event.request), **error_as_json(event.error)}
+        return {"event": "failed", **about, "at": at}
     return {
         "event": "loaded",
         **entry_as_json(event.entry),

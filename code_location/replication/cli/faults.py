@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from functools import partial
 
 from code_location.replication.config import ReplicationConfig, Table
+from code_location.replication.config.own_names import own_names, wanted_by
 from code_location.replication.config.partition import OnePartition, ValuePartition
 from code_location.replication.config.table import Columns
 from code_location.replication.connectors import destination_of, source_of
 from code_location.replication.connectors.base import Destination, Source, SourceSession
 from code_location.replication.errors import ConnectionFailed, LoadError, PlanError, ReplicationError
 from code_location.replication.located_yaml import Location
-from code_location.replication.plan import ReadFilter
+from code_location.replication.plan import ReadFilter, names_of
 from code_location.replication.windows import first_window, windows_between
 
 Fault = tuple[Location, ReplicationError]
@@ -59,13 +60,18 @@ class _Probe:
 
     def describe(self, session: SourceSession, table: Table) -> None:
         schema = session.describe(table, ReadFilter(cursor=table.cursor), self.destination.type)
-        self.destination.land(schema)
+        names_of(table, schema, self.destination.land(schema))
 
 
 def _of_options(probe: _Probe, table: Table) -> Iterator[Fault]:
     """Asks for each option without the others."""
     if table.where and (error := probe.refused(lambda session: session.count(table, [ReadFilter()]))):
         yield ("where",), error
+    if own_names(table):
+        mirror = _without_rows(table, mode="full_refresh", deletes="ignore")
+        error = probe.refused(partial(probe.describe, table=_without_rows(table)))
+        if error and not probe.refused(partial(probe.describe, table=mirror)):
+            yield (wanted_by(table),), error
     columns = table.columns
     for option in ("cast", "mask"):
         for column, said in getattr(columns, option).items():
@@ -106,5 +112,5 @@ def _ask(session: SourceSession, table: Table, partition: OnePartition) -> None:
         raise
 
 
-def _without_rows(table: Table, **options: Columns) -> Table:
+def _without_rows(table: Table, **options: object) -> Table:
     return table.model_copy(update={"where": "1 = 0", **options})

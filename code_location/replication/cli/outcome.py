@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from code_location.replication.cli.output import say, show_rows, words
@@ -44,20 +44,16 @@ def _row(name: str, loads: Sequence[LoadResult]) -> dict[str, str]:
     }
 
 
-def say_failures(failures: Sequence[LoadFailure]) -> None:
-    """Each cause once, with the names of all that it hit."""
-    for names, cause in _causes(failures):
-        many = f"{counted(len(names), 'load')} failed: " if len(names) > 1 else ""
-        say(f"{many}{listed(names)}: {cause}")
-
-
-def _causes(failures: Sequence[LoadFailure]) -> Iterator[tuple[list[str], str]]:
-    causes: dict[str, list[str]] = defaultdict(list)
+def say_failures(failures: Sequence[LoadFailure], place: Callable[[LoadFailure], str | None]) -> None:
+    """Each cause once, with the names of all that it hit, and where the options stand that are at fault."""
+    causes: dict[str, list[LoadFailure]] = defaultdict(list)
     for failure in failures:
-        name, cause = failure.request.name, words(failure.error)
-        causes[cause.removeprefix(f"{name}: ")].append(name)
-    for cause, names in causes.items():
-        yield names, cause
+        causes[words(failure.error).removeprefix(f"{failure.request.name}: ")].append(failure)
+    for cause, hit in causes.items():
+        many = f"{counted(len(hit), 'load')} failed: " if len(hit) > 1 else ""
+        places = listed([*dict.fromkeys(at for failure in hit if (at := place(failure)))])
+        where = f"\n  {places}" if places else ""
+        say(f"{many}{listed([failure.request.name for failure in hit])}: {cause}{where}")
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 from uuid import UUID
@@ -30,13 +31,16 @@ class Display(Protocol):
 
 
 class JsonLines:
-    """Every event as one JSON object a line, on standard output."""
+    """Every event as one JSON object a line, on standard output. `place` finds that of the option at fault, if any."""
+
+    def __init__(self, place: Callable[[LoadFailure], str | None]) -> None:
+        self._place = place
 
     def open(self) -> AbstractContextManager[Any]:
         return nullcontext()
 
     def show(self, event: Event) -> None:
-        print_json(event_as_json(event))
+        print_json(event_as_json(event, self._place(event) if isinstance(event, LoadFailure) else None))
 
 
 class Lines:

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any, cast
@@ -15,6 +15,7 @@ from uuid import UUID, uuid4
 import click
 
 from code_location.replication.cli.exits import Exit
+from code_location.replication.cli.faults import place_of
 from code_location.replication.cli.options import config_option, json_option, selection_options
 from code_location.replication.cli.outcome import say_failures, show_results, standing
 from code_location.replication.cli.output import OutputLost, print_json, say
@@ -22,8 +23,9 @@ from code_location.replication.cli.plan import show_plans
 from code_location.replication.cli.progress import Bars, Display, JsonLines, Lines
 from code_location.replication.cli.selection import Selection
 from code_location.replication.config import ReplicationConfig, load_config
+from code_location.replication.errors import ConnectionFailed
 from code_location.replication.runner import DEFAULT_CONCURRENCY, Event, LoadFailure, replicate
-from code_location.replication.transfer import LoadRequest, LoadResult
+from code_location.replication.transfer import LoadRequest, LoadResult, Phase
 
 
 @click.command()
@@ -66,6 +68,8 @@ class _Run:
         self._json_wanted = json_wanted
         self._results: dict[UUID, LoadResult] = {}
         self._failures: dict[UUID, LoadFailure] = {}
+        self._planned: set[UUID] = set()
+        self._places: dict[tuple[str, str], str | None] = {}
 
     def go(self, concurrency: int) -> Exit:
         interrupted = False
@@ -89,7 +93,7 @@ class _Run:
             )
         else:
             show_results(list(self._results.values()))
-            say_failures(list(self._failures.values()))
+            say_failures(list(self._failures.values()), self._no_place if interrupted else self._place)
         if interrupted:
             self._say_what_stands(as_json=self._json_wanted)
             return Exit.INTERRUPTED
@@ -107,12 +111,30 @@ class _Run:
                     self._results[event.request.load_id] = event
                 elif isinstance(event, LoadFailure):
                     self._failures[event.request.load_id] = event
+                elif event.phase is Phase.PLANNED:
+                    self._planned.add(event.request.load_id)
                 display.show(event)
 
     def _display(self) -> Display:
         if self._json_wanted:
-            return JsonLines()
+            return JsonLines(self._place)
         return Bars(len(self._requests)) if sys.stderr.isatty() else Lines()
+
+    def _place(self, failure: LoadFailure) -> str | None:
+        """Where the option stands that a load was refused for, as a plan says it; asked once for all windows."""
+        request, error = failure.request, failure.error
+        # what came later is not for an option's sake, and a database out of reach can't be asked
+        if request.load_id in self._planned or error.transient:
+            return None
+        key = request.table.name, error.message
+        if key not in self._places:
+            self._places[key] = None
+            with suppress(ConnectionFailed):
+                self._places[key] = place_of(self._config, request.table, error)
+        return self._places[key]
+
+    def _no_place(self, failure: LoadFailure) -> None:
+        """Whoever has interrupted a run doesn't want to wait."""
 
     def _say_what_stands(self, *, as_json: bool) -> None:
         """After a run that was cut off."""

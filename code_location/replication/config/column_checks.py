@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from code_location.replication.config.catalog import CatalogTable
+from code_location.replication.config.own_names import ANOTHER_NAME, name_taken, own_names, wanted_by
 from code_location.replication.config.sql_text import wrong_with_sql
 from code_location.replication.config.table import Table
 from code_location.replication.config.wording import nearest
@@ -68,7 +69,7 @@ def unknown_columns(table: Table, known: Sequence[str]) -> Iterator[tuple[Locati
     copied = [c for c in known if not _not_copied(table, c)]
     if not copied and set(table.columns.include) <= set(known):
         yield ("columns",), f"no column of table '{table.name}' is left to copy"
-    yield from _duplicates(table, copied)
+    yield from _taken_names(table, copied)
 
 
 def unused_columns(
@@ -117,16 +118,21 @@ def _rename_problems(table: Table) -> Iterator[tuple[Location, str]]:
     named = dict.fromkeys(
         (*columns.include, *table.needed_columns, *columns.rename, *columns.cast, *columns.mask)
     )
-    yield from _duplicates(table, [c for c in named if not _not_copied(table, c)])
+    yield from _taken_names(table, [c for c in named if not _not_copied(table, c)])
 
 
-def _duplicates(table: Table, copied: Sequence[str]) -> Iterator[tuple[Location, str]]:
-    """Renamed columns that end up under the name of another."""
+def _taken_names(table: Table, copied: Sequence[str]) -> Iterator[tuple[Location, str]]:
+    """Columns that end up under the name of another, or of one that we add."""
     taken = {c: c for c in copied if c not in table.columns.rename}
     for column, name in table.columns.rename.items():
         if column in copied and taken.setdefault(name, column) != column:
             message = f"columns '{taken[name]}' and '{column}' would both be called '{name}'"
             yield ("columns", "rename", column), message
+    for column in copied:
+        if (name := table.destination_name(column)) in own_names(table):
+            renamed: Location = ("columns", "rename", column)
+            place = renamed if column in table.columns.rename else (wanted_by(table),)
+            yield place, f"{name_taken(table, column, name)}: {ANOTHER_NAME}"
 
 
 def _not_copied(table: Table, column: str) -> str | None:

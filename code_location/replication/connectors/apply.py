@@ -155,12 +155,17 @@ def _alter(session: Dialect, plan: Plan) -> None:
     target = session.target(plan)
     for column in plan.add:
         session.execute(f"ALTER TABLE {target} ADD COLUMN {session.quote(column.name)} {column.type}")
+    statement = ""
     try:
         for statement in session.widening(plan) if plan.widen else ():
             session.execute(statement)
     except LoadError as error:
         columns = ", ".join(f"'{name}' to {kind}" for name, kind in plan.widen.items())
-        error.message = f"table '{plan.table.name}': widening {columns} failed: {error.message}"
+        # the name of a view that is made again
+        at = f" at {statement.partition(' AS ')[0]}" if statement.startswith("CREATE VIEW") else ""
+        error.message = f"table '{plan.table.name}': widening {columns} failed{at}: {error.message}"
+        if not error.transient:
+            error.hint = error.hint or "drop what can't do with these types and make it again after the load"
         raise
 
 
@@ -175,7 +180,7 @@ def _upsert(session: Dialect, plan: Plan) -> Changes:
     changed = {name: value for name, value in values.items() if name not in plan.key}
     updated = 0
     conditions = [_differs(session, changed)] if changed else []
-    if plan.marks_deleted:
+    if plan.marks_deleted or plan.lifts_marks:
         changed[DELETED_AT] = "NULL"
         conditions.append(f"t.{session.quote(DELETED_AT)} IS NOT NULL")
     if changed:
@@ -191,9 +196,10 @@ def _upsert(session: Dialect, plan: Plan) -> Changes:
         if plan.marks_deleted:
             mark = f"UPDATE {target} AS t SET {session.quote(DELETED_AT)} = {_moment(plan)}"
             deleted = session.modify(f"{mark} WHERE t.{session.quote(DELETED_AT)} IS NULL AND {gone}")
-            updated += _undelete(session, plan)
         else:
             deleted = session.modify(f"DELETE FROM {target} AS t WHERE {gone}")
+        if plan.marks_deleted or plan.lifts_marks:
+            updated += _undelete(session, plan)
     return Changes(inserted, updated, deleted)
 
 

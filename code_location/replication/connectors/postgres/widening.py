@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from code_location.replication.connectors.base import Obstacle
 from code_location.replication.connectors.postgres.attachments import of_view, settings_of_columns
 from code_location.replication.connectors.postgres.connection import PostgresConnection, quote
+from code_location.replication.connectors.postgres.trial import letting_go, without_meaning
+from code_location.replication.errors import SchemaMismatch
 
 
 def obstacles(connection: PostgresConnection, oid: int) -> dict[str, tuple[Obstacle, ...]]:
@@ -33,8 +35,26 @@ def view_locks(connection: PostgresConnection, oid: int, columns: Iterable[str])
 def statements(
     connection: PostgresConnection, oid: int, table: str, types: Mapping[str, str]
 ) -> Sequence[str]:
-    """What gives columns of `table`, which is the one of that oid, other types. Names in SQL are qualified."""
+    """What gives columns of `table`, which is the one of that oid, other types. Names in SQL are qualified.
+
+    No lock is kept. Raises SchemaMismatch when something that hangs on them would have no meaning any more.
+    """
+    with letting_go(connection, "replication_widening"):
+        return _statements(connection, oid, table, types)
+
+
+def _statements(
+    connection: PostgresConnection, oid: int, table: str, types: Mapping[str, str]
+) -> Sequence[str]:
     views = _views(connection, oid, types)
+    lost = without_meaning(connection, oid, types, [view for view, *_ in views])
+    if lost:
+        wanted = ", ".join(f"'{name}' to {kind}" for name, kind in types.items())
+        raise SchemaMismatch(
+            f"nothing can widen {wanted} in table {table} of the destination: that would leave without a meaning "
+            + "; ".join(f"{what} ({why})" for what, why in lost.items()),
+            hint=f"drop {', '.join(lost)} and make it again after the load, in a form that goes with the new type",
+        )
     collations = dict(connection.execute(_COLLATIONS, (oid,)))
     changes = ", ".join(
         f"ALTER COLUMN {quote(name)} TYPE {kind}{collations.get(name, '')}" for name, kind in types.items()
