@@ -22,6 +22,7 @@ from code_location.replication.connectors.postgres.figures import PostgresCanoni
 from code_location.replication.connectors.postgres.filters import Filters
 from code_location.replication.connectors.postgres.names import shortened
 from code_location.replication.connectors.postgres.parallel import ParallelStage, copies
+from code_location.replication.connectors.postgres.schemas import lock_schema, make_schema
 from code_location.replication.connectors.postgres.swap import Swap, altered, lock_exclusively
 from code_location.replication.connectors.postgres.types import fit, land
 from code_location.replication.connectors.side import Side
@@ -71,9 +72,13 @@ class PostgresDestination:
         try:
             yield session
         finally:
-            # closing rolls back what was not committed
+            left = session.let_go()
+            if left:
+                with suppress(ReplicationError):
+                    connection.rollback()  # at once, locks included
+            # rolls back what was not committed
             connection.close()
-            if left := session.let_go():
+            if left:
                 attempted(lambda: self._drop(left), _DROP_SECONDS)
 
     def _drop(self, left: ParallelStage) -> None:
@@ -183,7 +188,7 @@ class PostgresSession:
         )
         self._connection.errors.key = plan.key
         self._connection.errors.shown = {stage: name, _stage_name(plan, "keys"): name}
-        makes_schema = plan.strategy is Strategy.CREATE and self._make_schema(schema)
+        makes_schema = plan.strategy is Strategy.CREATE and make_schema(self._connection, schema)
         if plan.strategy is Strategy.SWAP:
             self._swap = Swap(self._connection, plan, schema, name, stage)
         if plan.makes_table:
@@ -364,10 +369,10 @@ class PostgresSession:
     # ---------------------------------------------------------------- the ledger
 
     def lock_ledger(self) -> None:
-        self._lock_schema(self._schema)
+        lock_schema(self._connection, self._schema)
 
     def create_schema(self) -> None:
-        self._make_schema(self._schema)
+        make_schema(self._connection, self._schema)
 
     def comment(self, name: str) -> str | None:
         rows = self.execute(
@@ -382,22 +387,6 @@ class PostgresSession:
 
     def create_index(self, name: str, columns: Sequence[str]) -> None:
         self.execute(f"CREATE INDEX ON {self.qualified(name)} ({', '.join(map(quote, columns))})")
-
-    def _lock_schema(self, schema: str) -> None:
-        self.execute(
-            "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", (f"replication-ledger:{schema}",)
-        )
-
-    def _make_schema(self, schema: str) -> bool:
-        """Whether it wasn't there. Under a lock: two that make the same schema would wait for each other, and then one fail."""
-        exists = "SELECT 1 FROM pg_namespace WHERE nspname = $1"
-        if self.execute(exists, (shortened(schema),)):
-            return False
-        self._lock_schema(schema)
-        if not self.execute(exists, (shortened(schema),)):
-            self.execute(f"CREATE SCHEMA {quote(schema)}")
-            return True
-        return False
 
 
 def _stage_name(plan: Plan, what: str = "stage") -> str:
