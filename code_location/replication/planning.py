@@ -9,11 +9,13 @@ from typing import cast
 import pyarrow as pa
 
 from code_location.replication import chunks
+from code_location.replication.config import Table
 from code_location.replication.connectors.apply import Dialect
 from code_location.replication.connectors.base import Destination, DestinationSession, SourceSession
 from code_location.replication.ledger import LedgerEntry, Standing
 from code_location.replication.own_columns import MARK, own_columns
 from code_location.replication.plan import Found, LoadRequest, Plan, make_plan, read_filter
+from code_location.replication.types import Landing
 
 
 def found_by(session: DestinationSession, standing: Standing, request: LoadRequest) -> Found:
@@ -25,6 +27,15 @@ def found_by(session: DestinationSession, standing: Standing, request: LoadReque
     target = session.look(request.table, hanging=request.replaces_all)
     widening = cast("Dialect", session).widening
     return Found(target, standing.watermark, standing.loaded, now, widening=widening)
+
+
+def landings_of(
+    destination: Destination, table: Table, schema: pa.Schema
+) -> tuple[tuple[Landing, ...], tuple[Landing, ...]]:
+    """How columns of the source, and those that we add, are stored. Raises PlanError."""
+    # together, as a destination may take two names for one
+    landings = destination.land(pa.schema([*schema, *own_columns(table)]))
+    return landings[: len(schema)], landings[len(schema) :]
 
 
 def plan_with(
@@ -43,9 +54,9 @@ def plan_with(
     found = replace(found, chunk=chunks.next_chunk(request, found, last_chunk, snapshot))
     read = read_filter(request, found)
     schema = snapshot.describe(table, read, destination.type)
-    own = destination.land(own_columns(table))
+    landings, own = landings_of(destination, table, schema)
     mark = destination.land(MARK)
-    plan = make_plan(request, found, read, schema, destination.land(schema), own, destination.fit, mark)
+    plan = make_plan(request, found, read, schema, landings, own, destination.fit, mark)
     if plan.widen:
         found.widening(plan)  # refuses before anything is read
     kept = {landing.name for landing in plan.landings}

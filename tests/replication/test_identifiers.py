@@ -115,6 +115,15 @@ def test_names_that_are_one_to_duckdb(lab: Lab) -> None:
     assert in_duckdb(lab.folder / "destination.duckdb", "FROM t") == [(1, 2)]
 
 
+def test_a_name_that_is_one_of_ours_to_duckdb(lab: Lab) -> None:
+    lab.duck("CREATE TABLE t AS SELECT 1 AS id, 2 AS _DELETED_AT")
+    table = {"name": "t", "primary_key": "id", "mode": "merge", "deletes": "soft"}
+    config = lab.config(table, destination=lab.duckdb_at())
+    with pytest.raises(PlanError, match="'_DELETED_AT' and '_deleted_at' would have one name in DuckDB"):
+        lab.load(table, config=config)
+    assert lab.load(table).entry.rows_inserted == 1  # two names in Postgres
+
+
 @pytest.mark.parametrize("name", [*ODD, 'a "b" \\ c', "\x85\u2028", "tab\tand\nline"])
 def test_what_an_error_says_to_write_is_yaml(name: str) -> None:
     for type_name in ("VARCHAR", "numeric(38, 10)", "DATE[]", "TIME WITH TIME ZONE"):

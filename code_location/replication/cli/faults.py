@@ -15,6 +15,7 @@ from code_location.replication.connectors.base import Destination, Source, Sourc
 from code_location.replication.errors import ConnectionFailed, LoadError, PlanError, ReplicationError
 from code_location.replication.located_yaml import Location
 from code_location.replication.plan import ReadFilter, names_of
+from code_location.replication.planning import landings_of
 from code_location.replication.windows import first_window, windows_between
 
 Fault = tuple[Location, ReplicationError]
@@ -60,7 +61,8 @@ class _Probe:
 
     def describe(self, session: SourceSession, table: Table) -> None:
         schema = session.describe(table, ReadFilter(cursor=table.cursor), self.destination.type)
-        names_of(table, schema, self.destination.land(schema))
+        landings, _ = landings_of(self.destination, table, schema)
+        names_of(table, schema, landings)
 
 
 def _of_options(probe: _Probe, table: Table) -> Iterator[Fault]:
