@@ -134,7 +134,7 @@ def test_the_default_schemas_and_limits(rows_under):
     shown = {row[0].strip("`"): row[2] for row in rows_under("## Connections")}
     assert shown["connections.*.schema"] == "`main` in DuckDB, `public` in Postgres"
     assert shown["connections.*.max_connections"] == "`4`; `1` for DuckDB as destination"
-    assert shown["connections.*.parallel_copies"].endswith(f"up to `{parallel._COPIES}`")
+    assert shown["connections.*.parallel_copies"] == f"`1`; for a million rows or more `{parallel._COPIES}`"
     assert parallel._ROWS == 1_000_000
     connections = {
         kind: Connection(type=kind, connection=text)

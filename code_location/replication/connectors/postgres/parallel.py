@@ -8,7 +8,6 @@ dropped, at the latest by the next load of the same table.
 
 from __future__ import annotations
 
-import os
 import queue
 import threading
 import time
@@ -23,8 +22,8 @@ from code_location.replication.connectors.postgres.encoding import copy_statemen
 from code_location.replication.errors import ConnectionFailed
 from code_location.replication.plan import Plan
 
-# how many COPYs at most where nobody says how many, and from how many rows on they pay
-_COPIES = 4
+# where nobody says how many: no more than most servers have processors to spare, and from so many rows on
+_COPIES = 2
 _ROWS = 1_000_000
 _CHECK_SECONDS = 0.1
 # the load's own transaction is idle meanwhile, and servers may end those that are
@@ -32,10 +31,10 @@ _STIR_SECONDS = 10.0
 
 
 def copies(wanted: int | None, rows: int) -> int:
-    """How many COPYs so many rows should come by: those `wanted`, else as many as there is work and processors for."""
+    """How many COPYs so many rows should come by: those `wanted`, or what pays."""
     if wanted is not None:
         return wanted
-    return min(_COPIES, os.cpu_count() or 1) if rows >= _ROWS else 1
+    return _COPIES if rows >= _ROWS else 1
 
 
 class _Stopped(Exception):
