@@ -82,8 +82,12 @@ class PostgresServer:
         return self.dsn(name)
 
     def drop_database(self, name: str) -> None:
-        """Also when sessions are still connected to it, or when it isn't there."""
+        """Also when sessions are still connected to it, or when it isn't there.
+
+        Raises psycopg.errors.QueryCanceled after a minute: it waits for every COPY of the server that waits for rows.
+        """
         with self.connect() as connection:
+            connection.execute("SET statement_timeout = '60s'")
             connection.execute(
                 sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
             )

@@ -28,6 +28,7 @@ from code_location.replication.transfer import RetryPolicy, load
 
 Row = tuple[Any, ...]
 
+_WRITING = threading.Lock()
 _SURROGATES = re.compile(r"\\ud[89ab]..\\ud[c-f]..")
 
 # one for all files, attached and detached: to start DuckDB takes longer than most of what is asked of it
@@ -125,8 +126,9 @@ class Lab:
         path = self.folder / "replication.yaml"
         # JSON is YAML but for its pairs of surrogates; dates are strings in it, and the models read those as well
         text = json.dumps(document, default=date.isoformat)
-        path.write_text(_SURROGATES.sub(_as_one, text))
-        return load_config(path)
+        with _WRITING:  # loads side by side each write it
+            path.write_text(_SURROGATES.sub(_as_one, text))
+            return load_config(path)
 
     def load(self, table: dict[str, Any], key: str | None = None, **options: Any) -> LoadResult:
         """Loads a table, or the window `key` of it, as this thread. Options go to LoadRequest or to load()."""
