@@ -237,7 +237,7 @@ def test_a_role_with_few_connections_uses_those(full: Lab, limit: int, writers: 
         with held(full, Phase.READING, dsn=dsn) as loading:
             until(lambda: len(copying(full)) == writers)
         assert loading.join().entry.rows_inserted == ROWS
-    assert came_aside(full) == (writers > 0)
+        assert came_aside(full) == (writers > 0)
 
 
 def test_a_publication_never_sees_the_name_of_a_stage(full: Lab) -> None:
