@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from code_location.replication.config import Table
+from code_location.replication.config.own_names import IS_CURRENT
 from code_location.replication.connectors.base import DestinationSession, TargetState
 from code_location.replication.errors import PlanError
-from code_location.replication.plan import IS_CURRENT
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,14 @@ from uuid import UUID, uuid4
 import pyarrow as pa
 
 from code_location.replication.config import Table
-from code_location.replication.config.own_names import ANOTHER_NAME, name_taken, own_names
-from code_location.replication.config.own_names import DELETED_AT as DELETED_AT
-from code_location.replication.config.own_names import IS_CURRENT as IS_CURRENT
-from code_location.replication.config.own_names import VALID_FROM as VALID_FROM
-from code_location.replication.config.own_names import VALID_TO as VALID_TO
+from code_location.replication.config.own_names import (
+    ANOTHER_NAME,
+    IS_CURRENT,
+    VALID_FROM,
+    VALID_TO,
+    name_taken,
+    own_names,
+)
 from code_location.replication.errors import PlanError, SchemaMismatch
 from code_location.replication.lag import earlier
 from code_location.replication.own_columns import left_over

@@ -9,17 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
+from code_location.replication.config.own_names import DELETED_AT, IS_CURRENT, VALID_FROM, VALID_TO
 from code_location.replication.connectors.base import Changes
 from code_location.replication.errors import KeyViolation, LoadError
-from code_location.replication.plan import (
-    DELETED_AT,
-    IS_CURRENT,
-    VALID_FROM,
-    VALID_TO,
-    Plan,
-    ReadFilter,
-    Strategy,
-)
+from code_location.replication.plan import Plan, ReadFilter, Strategy
 
 
 class Dialect(Protocol):

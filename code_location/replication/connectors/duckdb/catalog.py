@@ -7,10 +7,10 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from code_location.replication.config import Table
+from code_location.replication.config.own_names import VALID_FROM
 from code_location.replication.connectors.base import CarriedOver, Obstacle, TargetState
 from code_location.replication.connectors.duckdb.connection import literal, quote
 from code_location.replication.errors import PlanError
-from code_location.replication.plan import VALID_FROM
 
 Execute = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
 

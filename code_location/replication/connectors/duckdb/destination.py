@@ -19,6 +19,7 @@ import duckdb
 import pyarrow as pa
 
 from code_location.replication.config import Table
+from code_location.replication.config.own_names import DELETED_AT, IS_CURRENT
 from code_location.replication.connectors import apply as modes
 from code_location.replication.connectors.base import Changes, TargetState
 from code_location.replication.connectors.duckdb import catalog, diffing, keys, updates
@@ -37,7 +38,7 @@ from code_location.replication.connectors.duckdb.figures import DuckDBCanonical
 from code_location.replication.connectors.duckdb.types import fit, land
 from code_location.replication.connectors.side import Side
 from code_location.replication.errors import PlanError
-from code_location.replication.plan import DELETED_AT, IS_CURRENT, Plan, ReadFilter, Strategy
+from code_location.replication.plan import Plan, ReadFilter, Strategy
 from code_location.replication.types import Fit, Landing
 from code_location.replication.verify import Figures, Value, Verification, verification
 from code_location.replication.windows import Window

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from code_location.replication.config.own_names import IS_CURRENT
 from code_location.replication.connectors.duckdb.connection import quote
 from code_location.replication.errors import KeyViolation
-from code_location.replication.plan import IS_CURRENT, Plan
+from code_location.replication.plan import Plan
 
 Execute = Callable[[str], list[tuple[Any, ...]]]
 

@@ -14,9 +14,9 @@ from enum import StrEnum
 from operator import itemgetter
 
 from code_location.replication.config import Table
+from code_location.replication.config.own_names import VALID_FROM
 from code_location.replication.connectors.postgres.connection import PostgresConnection
 from code_location.replication.connectors.postgres.names import shortened
-from code_location.replication.plan import VALID_FROM
 
 
 class Step(StrEnum):

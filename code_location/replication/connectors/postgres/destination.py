@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from code_location.replication.config import Table
+from code_location.replication.config.own_names import DELETED_AT, IS_CURRENT
 from code_location.replication.connectors import apply as modes
 from code_location.replication.connectors.base import Changes, TargetState
 from code_location.replication.connectors.postgres import catalog, diffing, widening
@@ -28,7 +29,7 @@ from code_location.replication.connectors.postgres.types import fit, land
 from code_location.replication.connectors.side import Side
 from code_location.replication.errors import PlanError, ReplicationError
 from code_location.replication.pipeline import attempted
-from code_location.replication.plan import DELETED_AT, IS_CURRENT, Plan, ReadFilter, Strategy
+from code_location.replication.plan import Plan, ReadFilter, Strategy
 from code_location.replication.types import Fit, Landing, source_column
 from code_location.replication.verify import Figures, Value, Verification, verification
 from code_location.replication.windows import Window
