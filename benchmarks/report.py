@@ -111,8 +111,9 @@ def _routes(suite: Found) -> str:
         "Ours is all that a load is: read, primary key, verification at `aggregate`, ANALYZE, ledger, commit; timed\n"
         "inside a fresh process. The floor verifies and records nothing: into Postgres, psql's `\\copy` of the same rows\n"
         "in binary form from a ready file (or piped from another psql that reads the source table) into the same new\n"
-        "table, plus the same primary key, in one transaction; into DuckDB, psql's `\\copy` of the source table to a\n"
-        f"file. In turns on one server, medians of {suite['rounds']} rounds, a CHECKPOINT before each, autovacuum off.\n"
+        "table, plus the same primary key, in one transaction, in which it replaces the older one where there is one;\n"
+        "into DuckDB, psql's `\\copy` of the source table to a file.\n"
+        f"In turns on one server, medians of {suite['rounds']} rounds, a CHECKPOINT before each, autovacuum off.\n"
         f"{suite['where']}.\n\n" + _table(headings, rows)
     )
 

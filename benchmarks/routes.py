@@ -45,9 +45,11 @@ def _columns(bench: Bench) -> str:
 
 
 def _load_script(columns: str, source: str) -> str:
+    """Takes the place of an older table, if there is one."""
     return (
-        f"BEGIN;\nCREATE TABLE floor ({columns});\n\\copy floor from {source} (format binary)\n"
-        "ALTER TABLE floor ADD PRIMARY KEY (id);\nCOMMIT;\n"
+        f"BEGIN;\nCREATE TABLE floor_new ({columns});\n\\copy floor_new from {source} (format binary)\n"
+        "ALTER TABLE floor_new ADD PRIMARY KEY (id);\nDROP TABLE IF EXISTS floor;\n"
+        "ALTER TABLE floor_new RENAME TO floor;\nCOMMIT;\n"
     )
 
 
@@ -59,9 +61,9 @@ def duckdb_to_postgres(bench: Bench, rows: int, rounds: int, *, again: bool = Fa
     file = bench.folder / "flights.copy"
     columns = _columns(bench)
     bench.psql(f"\\copy flights to '{file}' (format binary)\n")
-    floor = Contestant(
-        "floor", lambda: Run(bench.psql(_load_script(columns, f"'{file}'"))), lambda: bench.drop("floor")
-    )
+    script = _load_script(columns, f"'{file}'")
+    older = [] if again else ["floor"]
+    floor = Contestant("floor", lambda: Run(bench.psql(script)), lambda: bench.drop(*older))
     runs = take_turns([ours, floor], rounds, bench.say)
     bench.same_rows("flights", "floor")
     file.unlink()
