@@ -187,7 +187,7 @@ def test_a_cancelled_load_stops_at_once(full: Lab, phase: Phase) -> None:
     began = time.monotonic()
     with pytest.raises(LoadCancelled, match="nothing was changed"):
         loading.join()
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 4
     assert full.leftovers() == []
     assert copying(full) == []
 
@@ -204,6 +204,7 @@ def test_a_connection_that_breaks(full: Lab, monkeypatch: pytest.MonkeyPatch, wh
         told.append(progress)
         if progress.phase is Phase.READING and progress.rows and not broken.is_set():
             broken.set()
+            until(lambda: copying(full))
             victim = copying(full)[0] if which == "copy" else locking(full)
             full.pg("SELECT pg_terminate_backend(%s, 5000)", victim)
 
@@ -266,14 +267,14 @@ def test_a_schema_that_the_load_makes_is_rolled_back_with_it(full: Lab) -> None:
 
 def test_a_server_that_ends_idle_transactions(full: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parallel, "_STIR_SECONDS", 0.1)
-    limit = "idle_in_transaction_session_timeout%3D400"
+    limit = "idle_in_transaction_session_timeout%3D1500"
     waited = 0
 
     def report(progress: Progress) -> None:
         nonlocal waited
         if progress.phase is Phase.READING and waited < 4:
             waited += 1
-            time.sleep(0.2)
+            time.sleep(0.5)
 
     loaded(full, dsn=f"{full.dsn}?options=-c%20{limit}", report=report)
     assert waited == 4
