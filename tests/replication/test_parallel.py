@@ -292,3 +292,15 @@ def test_frames_are_stored_so_too(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> 
         patched.setattr(PostgresSession, "_copy", None)
         assert store(config, lab.schema, "t", frame).rows == 40_000
     assert lab.leftovers() == []
+
+
+def test_a_load_by_one_copy_drops_what_is_left_too(full: Lab) -> None:
+    partition = {"by": "range", "column": "id", "size": ROWS // 2}
+    with held(full, Phase.READING, table={**TABLE, "partition": partition}) as loading:
+        [stage] = full.leftovers()
+    loading.join()
+    for strategy in ("swap", "create"):
+        full.pg(f'CREATE TABLE {{s}}."{stage}" (other int)')
+        assert loaded(full, copies=1).entry.strategy == strategy
+        assert full.leftovers() == []
+        full.pg("DROP TABLE {s}.t")

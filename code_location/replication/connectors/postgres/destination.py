@@ -196,6 +196,8 @@ class PostgresSession:
             columns = ", ".join(self._column(plan, landing) for landing in plan.landings)
             # others don't see a schema that this transaction has made
             if makes_schema or not self._create_parallel(plan, columns, rows):
+                # what a load left that was killed while several connections filled it
+                self.execute(f"DROP TABLE IF EXISTS {quote(schema)}.{quote(stage)}")
                 self.execute(f"CREATE TABLE {self.target(plan)} ({columns})")
         if self._swap:
             self._swap.start()
@@ -391,5 +393,7 @@ class PostgresSession:
 
 
 def _stage_name(plan: Plan, what: str = "stage") -> str:
-    name = f"{plan.table.target_name}\0{plan.window.key if plan.window else ''}"
+    # who makes the table has it alone, whichever the window
+    window = plan.window.key if plan.window and not plan.makes_table else ""
+    name = f"{plan.table.target_name}\0{window}"
     return f"_replication_{what}_{hashlib.sha256(name.encode()).hexdigest()[:12]}"
